@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what is missing, and says what and why: the npm packages always, the Debian packages
+# for `demo` or `test` when that is the argument. Running it again installs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "set-up: $*"; }
+
+npm_packages() {
+  # npm writes this file last, so an install that was cut short is repeated.
+  local stamp=node_modules/.package-lock.json
+  if [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; then
+    say "npm ci (Bun, the compiler, the checkers and two libraries, into node_modules)"
+    npm ci --no-audit --no-fund --loglevel=error
+  fi
+  # Bun's executable is put in place by its install script, which npm may be told not to run.
+  if ! node_modules/.bin/bun --version >/dev/null 2>&1; then
+    say "Bun's own install script (npm did not run it)"
+    node node_modules/bun/install.js
+  fi
+}
+
+# Lines "program package why" of what $1 needs and this machine does not have.
+missing() {
+  local uses program package why
+  while read -r uses program package why; do
+    [[ ",$uses," == *",$1,"* ]] || continue
+    [ -e "$program" ] || command -v "$program" >/dev/null || echo "$program $package $why"
+  done < <(grep -v '^#' scripts/debian-packages)
+}
+
+debian_packages() {
+  local wanted log program package why
+  local packages=()
+  wanted=$(missing "$1")
+  [ -n "$wanted" ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "missing here, and without root and apt-get not installed: $(cut -d' ' -f1 <<<"$wanted" | paste -sd' ')"
+    return 0
+  fi
+  while read -r program package why; do
+    say "Debian package $package ($program: $why)"
+    packages+=("$package")
+  done <<<"$wanted"
+  log=$(mktemp)
+  export DEBIAN_FRONTEND=noninteractive
+  # A failure is not the end: the caller looks at what is still missing.
+  if ! { apt-get -q update && apt-get -qy --no-install-recommends -o DPkg::Lock::Timeout=120 \
+    install "${packages[@]}"; } </dev/null >"$log" 2>&1; then
+    tail -n 15 "$log"
+    say "apt-get failed, see above"
+  fi
+  rm -f "$log"
+}
+
+case "${1:-}" in
+  missing) missing "$2" ;;
+  demo | test) npm_packages && debian_packages "$1" ;;
+  *) npm_packages ;;
+esac

@@ -1,0 +1,25 @@
+import { namesIn, statOrNull } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
+
+const sysfs = "/sys/fs/btrfs";
+
+/**
+ * The UUID under which the kernel has a block device ("vdb") in use, in whatever mount namespace;
+ * null when it is not mounted. Documentation/ABI: /sys/fs/btrfs/UUID/devices/NAME
+ */
+export function mountedUuid(kernel: Kernel, deviceName: string): string | null {
+  // The kernel writes "!" for a slash in a device name ("cciss!c0d0").
+  for (const uuid of namesIn(kernel, sysfs)) {
+    if (uuid !== "features" && statOrNull(kernel, `${sysfs}/${uuid}/devices/${deviceName}`)) {
+      return uuid;
+    }
+  }
+  return null;
+}
+
+/** False once the last mount of the filesystem is gone, in every namespace. */
+export const isMounted = (kernel: Kernel, uuid: string): boolean =>
+  statOrNull(kernel, `${sysfs}/${uuid}`) !== null;
+
+/** The kernel has Btrfs, built in or loaded as a module. */
+export const isBtrfsLoaded = (kernel: Kernel): boolean => statOrNull(kernel, sysfs) !== null;

@@ -1,0 +1,165 @@
+import arg from "arg";
+import { VolumeError } from "../volume/error.ts";
+import { formatPolicies, repairPolicies, type VolumeOptions } from "../volume/options.ts";
+
+export const actions = ["up", "plan", "status", "down"] as const;
+export type Action = (typeof actions)[number];
+
+/** One option of the command line: the source of parsing, help and, later, completion. */
+export interface OptionSpec {
+  readonly name: `--${string}`;
+  /** What stands for the value in the help; without it the option is a switch. */
+  readonly value?: string;
+  readonly help: string;
+  readonly actions: readonly Action[];
+}
+
+const available: readonly Action[] = ["up", "plan", "down"];
+const bringing: readonly Action[] = ["up", "plan"];
+
+export const optionSpecs: readonly OptionSpec[] = [
+  {
+    name: "--device",
+    value: "DISK",
+    help: "the disk, such as /dev/vdb (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
+    actions: available,
+  },
+  {
+    name: "--image",
+    value: "FILE",
+    help: "use a sparse file as the disk, through a loop device; made if missing",
+    actions: available,
+  },
+  {
+    name: "--size",
+    value: "SIZE",
+    help: "size of the image, with K, M, G or T; larger than it is: it grows (default 64G)",
+    actions: bringing,
+  },
+  { name: "--root", value: "DIR", help: "mount everything below DIR instead of /", actions: available },
+  {
+    name: "--wait",
+    value: "SECONDS",
+    help: "how long to wait for the disk to appear (default 5)",
+    actions: bringing,
+  },
+  {
+    name: "--format",
+    value: "POLICY",
+    help: "blank: format a blank disk (default); any: also one with something else on it, which is lost; never",
+    actions: bringing,
+  },
+  {
+    name: "--repair",
+    value: "POLICY",
+    help: "auto: mend a damaged superblock from its copy (default); always: also after a wipe; never",
+    actions: bringing,
+  },
+  {
+    name: "--cover",
+    help: "mount over directories that are not empty, which hides what is in them",
+    actions: bringing,
+  },
+  { name: "--json", help: "print one JSON document", actions: available },
+];
+
+export interface Command {
+  readonly action: Action;
+  readonly json: boolean;
+  readonly options: VolumeOptions;
+}
+
+const usage = (message: string, hint?: string): VolumeError =>
+  new VolumeError("usage", message, { hint });
+
+const powers = new Map([
+  ["", 0],
+  ["K", 1],
+  ["M", 2],
+  ["G", 3],
+  ["T", 4],
+]);
+
+/** "64G" in bytes. Throws a usage error for anything that is not a positive size. */
+export function parseSize(text: string): number {
+  const [, digits, unit] = /^(\d{1,15})([KMGT]?)$/i.exec(text) ?? [];
+  const bytes = Number(digits) * 1024 ** (powers.get(unit?.toUpperCase() ?? "") ?? 0);
+  // The largest file of Linux is 8 EiB; numbers are exact to 8 PiB, and no disk image is larger.
+  if (digits === undefined || bytes === 0 || bytes > Number.MAX_SAFE_INTEGER) {
+    throw usage(`--size ${shown(text)} is not a size`, "write it like 64G, with K, M, G or T");
+  }
+  return bytes;
+}
+
+const longestWaitSeconds = 86_400;
+
+/** "2.5" in milliseconds. */
+export function parseWait(text: string): number {
+  const seconds = /^\d+(\.\d+)?$|^\.\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(seconds <= longestWaitSeconds)) {
+    throw usage(`--wait ${shown(text)} is not a number of seconds`, "write it like 5 or 0.5");
+  }
+  return seconds * 1000;
+}
+
+const shown = (text: string): string => JSON.stringify(text);
+
+function oneOf<T extends string>(name: string, values: readonly T[], text: string): T {
+  const value = values.find((candidate) => candidate === text);
+  if (value !== undefined) return value;
+  throw usage(`${name} ${shown(text)} is not known`, `use one of: ${values.join(", ")}`);
+}
+
+/** Absolute, so that it means the same wherever it is used and shows in a report as what it is. */
+function absolute(name: string, path: string): string {
+  if (path === "") throw usage(`${name} is empty`);
+  if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
+  return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+}
+
+/** Parses what stands behind `volume ACTION`. Throws a VolumeError `usage`. */
+export function parseVolume(action: Action, argv: readonly string[]): Command {
+  const specs = optionSpecs.filter((spec) => spec.actions.includes(action));
+  const schema = Object.fromEntries(specs.map(({ name, value }) => [name, value ? String : Boolean]));
+  const help = `see: arcbox-agent volume ${action} --help`;
+  let given: Record<string, unknown>;
+  try {
+    given = arg(schema, { argv: [...argv] });
+  } catch (error) {
+    throw usage(error instanceof Error ? error.message : String(error), help);
+  }
+  const [extra] = Array.isArray(given["_"]) ? given["_"] : [];
+  if (extra !== undefined) throw usage(`unexpected argument ${shown(String(extra))}`, help);
+
+  const text = (name: string): string | undefined => {
+    const value = given[name];
+    return typeof value === "string" ? value : undefined;
+  };
+  const map = <T>(name: string, parse: (value: string) => T): T | undefined => {
+    const value = text(name);
+    return value === undefined ? undefined : parse(value);
+  };
+  if (text("--device") !== undefined && text("--image") !== undefined) {
+    throw usage("--device and --image are both given", "a volume has one disk: give one of them");
+  }
+  if (text("--size") !== undefined && text("--image") === undefined) {
+    throw usage("--size goes with --image", "a disk has the size it has");
+  }
+  const options = {
+    device: map("--device", (value) => absolute("--device", value)),
+    image: map("--image", (value) => absolute("--image", value)),
+    sizeBytes: map("--size", parseSize),
+    root: map("--root", (value) => absolute("--root", value)),
+    waitMs: map("--wait", parseWait),
+    format: map("--format", (value) => oneOf("--format", formatPolicies, value)),
+    repair: map("--repair", (value) => oneOf("--repair", repairPolicies, value)),
+    cover: given["--cover"] === true,
+  };
+  return { action, json: given["--json"] === true, options: withoutUndefined(options) };
+}
+
+function withoutUndefined(options: {
+  [K in keyof VolumeOptions]: VolumeOptions[K] | undefined;
+}): VolumeOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,65 @@
+import { Errno, isErrno } from "./errno.ts";
+import { withFd } from "./files.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** linux/inotify.h: a name came into the directory, or the directory itself went. */
+const IN_ATTRIB = 0x4;
+const IN_MOVED_TO = 0x80;
+const IN_CREATE = 0x100;
+const IN_DELETE_SELF = 0x400;
+const IN_MOVE_SELF = 0x800;
+const appearance = IN_ATTRIB | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF;
+
+/** The nearest directory above `path` that exists; what is missing will appear in it. */
+function watchNearestParent(kernel: Kernel, inotify: number, path: string): void {
+  let parent = path;
+  do {
+    parent = parent.slice(0, Math.max(parent.lastIndexOf("/"), 0));
+    try {
+      kernel.watchDirectory(inotify, parent === "" ? "/" : parent, appearance);
+      return;
+    } catch (error) {
+      if (!isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.EACCES)) throw error;
+    }
+  } while (parent !== "");
+}
+
+/** Empties a non-blocking descriptor. */
+function drain(kernel: Kernel, fd: number): void {
+  const buffer = new Uint8Array(new ArrayBuffer(16 * 1024));
+  try {
+    while (kernel.read(fd, buffer) > 0);
+  } catch (error) {
+    // 105 is ENOBUFS: events were lost because many came. We look at the state, not at the events.
+    if (!isErrno(error, Errno.EAGAIN, 105)) throw error;
+  }
+}
+
+/**
+ * Waits until `look` gives something but null, or `waitMs` has passed (then null). It looks
+ * again when the kernel announces a change of any device (node, medium, size) and
+ * when a name appears on the way to one of the absolute `paths`; in between it sleeps.
+ */
+export function waitForAppearance<T>(
+  kernel: Kernel,
+  paths: readonly string[],
+  waitMs: number,
+  look: () => T | null,
+): T | null {
+  const deadlineMs = kernel.nowMs() + waitMs;
+  return withFd(kernel, kernel.openUevents(), (uevents) =>
+    withFd(kernel, kernel.openInotify(), (inotify) => {
+      for (;;) {
+        // Watch first, then look: what appears between the two is not missed.
+        for (const path of paths) watchNearestParent(kernel, inotify, path);
+        const found = look();
+        if (found !== null) return found;
+        const leftMs = deadlineMs - kernel.nowMs();
+        if (leftMs <= 0) return null;
+        kernel.waitReadable([uevents, inotify], leftMs);
+        drain(kernel, uevents);
+        drain(kernel, inotify);
+      }
+    }),
+  );
+}

@@ -1,0 +1,66 @@
+/** Error numbers of Linux, the same on x86-64 and arm64 (asm-generic/errno-base.h, errno.h). */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  ENOMEM: 12,
+  EACCES: 13,
+  ENOTBLK: 15,
+  EBUSY: 16,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENOTTY: 25,
+  EFBIG: 27,
+  ENOSPC: 28,
+  EROFS: 30,
+  EPIPE: 32,
+  EAGAIN: 11,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+  EOVERFLOW: 75,
+  EOPNOTSUPP: 95,
+  EDQUOT: 122,
+  ENOMEDIUM: 123,
+  EUCLEAN: 117,
+} as const;
+
+const names = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]));
+
+/** "ENOENT" for 2; "errno 4711" for a number without a name here. */
+export function errnoName(errno: number): string {
+  return names.get(errno) ?? `errno ${errno}`;
+}
+
+/**
+ * A system call that failed. It is the `cause` of what the rooms above throw, so
+ * that the number the kernel gave is never lost on the way up.
+ */
+export class SystemError extends Error {
+  override readonly name = "SystemError";
+  readonly errno: number;
+  /** The call, for example "openat". */
+  readonly call: string;
+  /** The path or thing it was made on, when there was one. */
+  readonly subject: string | undefined;
+
+  constructor(call: string, errno: number, subject?: string) {
+    super(`${call}${subject === undefined ? "" : ` ${subject}`}: ${errnoName(errno)}`);
+    this.errno = errno;
+    this.call = call;
+    this.subject = subject;
+  }
+}
+
+/** True when `error` is a failed system call with one of these numbers. */
+export function isErrno(error: unknown, ...errnos: readonly number[]): error is SystemError {
+  return error instanceof SystemError && errnos.includes(error.errno);
+}

@@ -1,0 +1,171 @@
+import { Errno, isErrno } from "./errno.ts";
+import type { FileStatus, Kernel } from "./kernel.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  O_DIRECTORY,
+  O_NOATIME,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+} from "./kernel.ts";
+import { fromUtf8 } from "./text.ts";
+
+/** Opens, gives the descriptor to `use`, closes it on every way out. */
+export function withFd<T>(kernel: Kernel, fd: number, use: (fd: number) => T): T {
+  try {
+    return use(fd);
+  } finally {
+    kernel.close(fd);
+  }
+}
+
+/** The status of a path, links followed; null when there is nothing. */
+export function statOrNull(kernel: Kernel, path: string, flags = 0): FileStatus | null {
+  try {
+    return kernel.statx(AT_FDCWD, path, flags);
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR)) return null;
+    throw error;
+  }
+}
+
+/** The status of an open file. */
+export const statFd = (kernel: Kernel, fd: number): FileStatus =>
+  kernel.statx(fd, "", AT_EMPTY_PATH);
+
+/** Largest file of /proc or /sys that is read whole; a mount table of 100,000 lines fits. */
+const procFileLimitBytes = 32 * 1024 * 1024;
+
+/** A whole file of /proc or /sys, whose size is known only by reading. */
+export function readBytes(kernel: Kernel, path: string): Uint8Array {
+  return withFd(kernel, kernel.open(path, O_RDONLY), (fd) => {
+    let buffer = new Uint8Array(new ArrayBuffer(16 * 1024));
+    let filled = 0;
+    for (;;) {
+      const count = kernel.read(fd, buffer.subarray(filled));
+      if (count === 0) return buffer.subarray(0, filled);
+      filled += count;
+      if (filled < buffer.length) continue;
+      if (filled >= procFileLimitBytes) throw new RangeError(`${path} is larger than expected`);
+      const larger = new Uint8Array(new ArrayBuffer(buffer.length * 4));
+      larger.set(buffer);
+      buffer = larger;
+    }
+  });
+}
+
+export const readText = (kernel: Kernel, path: string): string => fromUtf8(readBytes(kernel, path));
+
+/** The text of a file of /proc or /sys without white space around it; null when there is none. */
+export function readTextOrNull(kernel: Kernel, path: string): string | null {
+  try {
+    return readText(kernel, path).trim();
+  } catch (error) {
+    const { ENOENT, ENODEV, ENXIO, EINVAL, EACCES, ESRCH } = Errno;
+    if (isErrno(error, ENOENT, ENODEV, ENXIO, EINVAL, EACCES, ESRCH)) return null;
+    throw error;
+  }
+}
+
+/** Reads until `buffer` is full; false at the end of the file. */
+export function readExactly(
+  kernel: Kernel,
+  fd: number,
+  buffer: Uint8Array,
+  offsetBytes: number,
+): boolean {
+  for (let filled = 0; filled < buffer.length; ) {
+    const count = kernel.pread(fd, buffer.subarray(filled), offsetBytes + filled);
+    if (count === 0) return false;
+    filled += count;
+  }
+  return true;
+}
+
+/** Writes all of `bytes`. */
+export function writeExactly(
+  kernel: Kernel,
+  fd: number,
+  bytes: Uint8Array,
+  offsetBytes: number,
+): void {
+  for (let written = 0; written < bytes.length; ) {
+    written += kernel.pwrite(fd, bytes.subarray(written), offsetBytes + written);
+  }
+}
+
+/** The names in a directory; [] when it does not exist. Reading it leaves its access time alone. */
+export function namesIn(kernel: Kernel, path: string): string[] {
+  try {
+    return withFd(kernel, kernel.open(path, O_RDONLY | O_DIRECTORY | O_NOATIME), (fd) =>
+      kernel.readDirectory(fd),
+    );
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT)) return [];
+    throw error;
+  }
+}
+
+/**
+ * Opens a directory below `root` without following a symbolic link on the way
+ * (ELOOP) and without leaving it (EXDEV). `path` is relative; "" is `root` itself.
+ * The descriptor only names the place (O_PATH).
+ */
+export function openDirectoryBeneath(kernel: Kernel, root: number, path: string): number {
+  return kernel.openBeneath(
+    root,
+    path === "" ? "." : path,
+    O_PATH | O_DIRECTORY | O_NOFOLLOW,
+    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+  );
+}
+
+/** The same, and makes what is missing on the way, each with `mode`. */
+export function makeDirectoryBeneath(
+  kernel: Kernel,
+  root: number,
+  path: string,
+  mode: number,
+): number {
+  try {
+    return openDirectoryBeneath(kernel, root, path);
+  } catch (error) {
+    if (!isErrno(error, Errno.ENOENT)) throw error;
+  }
+  const slash = path.lastIndexOf("/");
+  const parentPath = slash < 0 ? "" : path.slice(0, slash);
+  const parent = makeDirectoryBeneath(kernel, root, parentPath, mode);
+  return withFd(kernel, parent, (fd) => {
+    const name = path.slice(slash + 1);
+    try {
+      kernel.mkdirat(fd, name, mode);
+    } catch (error) {
+      // Somebody else made it meanwhile; what it is shows when it is opened.
+      if (!isErrno(error, Errno.EEXIST)) throw error;
+    }
+    return openDirectoryBeneath(kernel, fd, name);
+  });
+}
+
+/** Makes a directory and what is missing above it. */
+export function makeDirectories(kernel: Kernel, path: string, mode: number): void {
+  try {
+    kernel.mkdirat(AT_FDCWD, path, mode);
+  } catch (error) {
+    if (isErrno(error, Errno.EEXIST)) return;
+    const parent = path.replace(/\/+[^/]*\/*$/, "");
+    if (!isErrno(error, Errno.ENOENT) || parent === "" || parent === path) throw error;
+    makeDirectories(kernel, parent, mode);
+    kernel.mkdirat(AT_FDCWD, path, mode);
+  }
+}
+
+/** Where a descriptor really is: the path with all links resolved. */
+export const pathOf = (kernel: Kernel, fd: number): string =>
+  kernel.readlink(`/proc/self/fd/${fd}`);
+
+/** The path that reaches an open directory again, also for mount(2), whatever its name now is. */
+export const procPath = (fd: number): string => `/proc/self/fd/${fd}`;

@@ -1,0 +1,120 @@
+/**
+ * The seam: every effect of the program goes through this interface. `LibcKernel`
+ * is the real one; tests put a simulated kernel behind it.
+ *
+ * Each method is one system call, synchronous, and throws a SystemError with the
+ * errno when the call fails. Paths are absolute or relative to the working
+ * directory; directory descriptors make the `at` calls safe against links that
+ * somebody swaps meanwhile.
+ */
+export interface Kernel {
+  /** open(2), always with O_CLOEXEC. */
+  open(path: string, flags: number, mode?: number): number;
+  /** openat2(2) with RESOLVE_* flags, always with O_CLOEXEC. */
+  openBeneath(directory: number, path: string, flags: number, resolve: number): number;
+  close(fd: number): void;
+  /** read(2): bytes read, 0 at the end. */
+  read(fd: number, buffer: Uint8Array): number;
+  /** pread(2): bytes read, 0 at the end. */
+  pread(fd: number, buffer: Uint8Array, offsetBytes: number): number;
+  /** pwrite(2): bytes written. */
+  pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number;
+  /** write(2): bytes written. */
+  write(fd: number, buffer: Uint8Array): number;
+  fsync(fd: number): void;
+  ftruncate(fd: number, lengthBytes: number): void;
+  /** lseek(2), for SEEK_DATA and SEEK_HOLE. */
+  lseek(fd: number, offsetBytes: number, whence: number): number;
+  /** statx(2) of a path, or of the descriptor itself with AT_EMPTY_PATH and "". */
+  statx(directory: number, path: string, flags: number): FileStatus;
+  /** The names in a directory but "." and "..", from getdents64(2). */
+  readDirectory(fd: number): string[];
+  readlink(path: string): string;
+  mkdirat(directory: number, name: string, mode: number): void;
+  unlink(path: string): void;
+  umask(mask: number): number;
+  geteuid(): number;
+  /** ioctl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** flock(2) without waiting: false when somebody else holds the lock. */
+  tryLock(fd: number): boolean;
+  mount(source: string, target: string, type: string, flags: number, data: string): void;
+  unmount(target: string, flags: number): void;
+  /** A socket that receives the kernel's uevents (netlink(7), NETLINK_KOBJECT_UEVENT). */
+  openUevents(): number;
+  /** An inotify(7) descriptor. */
+  openInotify(): number;
+  watchDirectory(inotify: number, path: string, mask: number): void;
+  /** poll(2) for reading: false when `timeoutMs` passed first. */
+  waitReadable(fds: readonly number[], timeoutMs: number): boolean;
+  /** Runs a program to its end with a clean environment; descriptors 3 and up are `inherited`. */
+  run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult;
+  /**
+   * Runs `work` with SIGINT, SIGTERM and SIGHUP ignored: what is half done would be
+   * worse than a moment's delay.
+   */
+  uninterrupted<T>(work: () => T): T;
+  /** A clock that only goes forward, in milliseconds. */
+  nowMs(): number;
+  /** 16 random bytes. */
+  randomId(): Uint8Array;
+}
+
+/** What statx(2) says of a file; device numbers as "major:minor", as in mountinfo. */
+export interface FileStatus {
+  readonly mode: number;
+  readonly inode: bigint;
+  readonly sizeBytes: number;
+  readonly linkCount: number;
+  /** The filesystem the file is on. */
+  readonly device: string;
+  /** The device that a device node stands for. */
+  readonly nodeDevice: string;
+  /** The mount the file was reached through: first field of its mountinfo line (Linux 5.8). */
+  readonly mountId: number;
+}
+
+export interface ProgramResult {
+  /** null when a signal ended it. */
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** Standard output and error together. */
+  readonly output: string;
+}
+
+/** fcntl.h; identical on x86-64 and arm64 unless the architecture is named. */
+export const O_RDONLY = 0;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_NONBLOCK = 0o4000;
+export const O_NOATIME = 0o1000000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+const onArm64 = process.arch === "arm64";
+export const O_DIRECT = onArm64 ? 0o200000 : 0o40000;
+export const O_DIRECTORY = onArm64 ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = onArm64 ? 0o100000 : 0o400000;
+
+export const AT_FDCWD = -100;
+export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+/** linux/openat2.h */
+export const RESOLVE_NO_XDEV = 0x01;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
+
+/** linux/mount.h */
+export const MS_NOATIME = 1024;
+export const MNT_DETACH = 2;
+export const UMOUNT_NOFOLLOW = 8;
+
+/** linux/stat.h */
+const S_IFMT = 0o170000;
+export const isDirectory = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o040000;
+export const isRegularFile = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o100000;
+export const isBlockDevice = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o060000;
+export const isSymlink = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o120000;

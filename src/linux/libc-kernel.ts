@@ -1,0 +1,306 @@
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { Errno, isErrno, SystemError } from "./errno.ts";
+import type { FileStatus, Kernel, ProgramResult } from "./kernel.ts";
+import { O_CLOEXEC } from "./kernel.ts";
+import { i32, raw, struct, u16, u32, u64 } from "./struct.ts";
+import { cString, fromUtf8, textUntilNul } from "./text.ts";
+
+const { ptr, int, u32: uint, u64_fast: size, i64_fast: ssize } = FFIType;
+
+const declarations = {
+  open: { args: [ptr, int, uint], returns: int },
+  syscall: { args: [ssize, int, ptr, ptr, size], returns: ssize },
+  close: { args: [int], returns: int },
+  read: { args: [int, ptr, size], returns: ssize },
+  pread: { args: [int, ptr, size, ssize], returns: ssize },
+  pwrite: { args: [int, ptr, size, ssize], returns: ssize },
+  write: { args: [int, ptr, size], returns: ssize },
+  fsync: { args: [int], returns: int },
+  ftruncate: { args: [int, ssize], returns: int },
+  lseek: { args: [int, ssize, int], returns: ssize },
+  statx: { args: [int, ptr, int, uint, ptr], returns: int },
+  readlink: { args: [ptr, ptr, size], returns: ssize },
+  mkdirat: { args: [int, ptr, uint], returns: int },
+  unlink: { args: [ptr], returns: int },
+  umask: { args: [uint], returns: uint },
+  geteuid: { args: [], returns: uint },
+  ioctl: { args: [int, size, ptr], returns: int },
+  flock: { args: [int, int], returns: int },
+  mount: { args: [ptr, ptr, ptr, size, ptr], returns: int },
+  umount2: { args: [ptr, int], returns: int },
+  socket: { args: [int, int, int], returns: int },
+  bind: { args: [int, ptr, uint], returns: int },
+  inotify_init1: { args: [int], returns: int },
+  inotify_add_watch: { args: [int, ptr, uint], returns: int },
+  poll: { args: [ptr, size, int], returns: int },
+  signal: { args: [int, ptr], returns: ptr },
+  __errno_location: { args: [], returns: ptr },
+} as const;
+
+function openLibc() {
+  try {
+    return dlopen("libc.so.6", declarations).symbols;
+  } catch {
+    // musl names its one library after the architecture.
+    const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
+    return dlopen(`libc.musl-${architecture}.so.1`, declarations).symbols;
+  }
+}
+
+/** asm-generic/unistd.h; these two have one number on every architecture, or are named. */
+const SYS_openat2 = 437;
+const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
+
+/** A number where the declaration says pointer: a machine word is a machine word. */
+const asPointer = (word: number): Pointer => word as Pointer;
+
+/** linux/openat2.h, struct open_how */
+const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
+
+/** linux/stat.h, struct statx; the mask asks for the basic fields and the mount id. */
+const statxFields = struct(256, {
+  linkCount: u32(16),
+  mode: u16(28),
+  inode: u64(32),
+  sizeBytes: u64(40),
+  nodeMajor: u32(128),
+  nodeMinor: u32(132),
+  deviceMajor: u32(136),
+  deviceMinor: u32(140),
+  mountId: u64(144),
+});
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID = 0x1000;
+
+/** linux/netlink.h, struct sockaddr_nl; group 1 is the kernel's own broadcast. */
+const sockaddrNetlink = struct(12, { family: u16(0), portId: u32(4), groups: u32(8) });
+const AF_NETLINK = 16;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = O_CLOEXEC;
+const SOCK_NONBLOCK = 0o4000;
+const NETLINK_KOBJECT_UEVENT = 15;
+
+/** poll.h, struct pollfd */
+const pollFd = struct(8, { fd: i32(0), events: u16(4), revents: u16(6) });
+const POLLIN = 1;
+
+/** asm-generic/signal.h, the same on x86-64 and arm64 */
+const interruptions = [1 /* SIGHUP */, 2 /* SIGINT */, 15 /* SIGTERM */];
+const SIG_IGN = 1;
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** linux/limits.h */
+const PATH_MAX = 4096;
+const direntBufferBytes = 32 * 1024;
+
+/** linux/dirent.h, struct linux_dirent64: where the record length and the name stand. */
+const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
+
+/** Linux through libc and bun:ffi. One is enough for a process; it holds no state but the library. */
+export class LibcKernel implements Kernel {
+  readonly #libc = openLibc();
+  readonly #errno = this.#libc.__errno_location();
+
+  /** Turns libc's -1 into the errno it left behind. */
+  #check(result: number | bigint, call: string, subject?: string): number {
+    if (result === -1) {
+      const errno = this.#errno === null ? 0 : read.i32(this.#errno);
+      throw new SystemError(call, errno, subject);
+    }
+    return Number(result);
+  }
+
+  open(path: string, flags: number, mode = 0): number {
+    return this.#check(this.#libc.open(cString(path), flags | O_CLOEXEC, mode), "open", path);
+  }
+
+  openBeneath(directory: number, path: string, flags: number, resolve: number): number {
+    const how = openHow.encode({ flags: BigInt(flags | O_CLOEXEC), resolve: BigInt(resolve) });
+    const result = this.#libc.syscall(SYS_openat2, directory, cString(path), how, how.length);
+    return this.#check(result, "openat2", path);
+  }
+
+  close(fd: number): void {
+    this.#check(this.#libc.close(fd), "close");
+  }
+
+  read(fd: number, buffer: Uint8Array): number {
+    return this.#check(this.#libc.read(fd, buffer, buffer.length), "read");
+  }
+
+  pread(fd: number, buffer: Uint8Array, offsetBytes: number): number {
+    return this.#check(this.#libc.pread(fd, buffer, buffer.length, offsetBytes), "pread");
+  }
+
+  pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
+    return this.#check(this.#libc.pwrite(fd, buffer, buffer.length, offsetBytes), "pwrite");
+  }
+
+  write(fd: number, buffer: Uint8Array): number {
+    return this.#check(this.#libc.write(fd, buffer, buffer.length), "write");
+  }
+
+  fsync(fd: number): void {
+    this.#check(this.#libc.fsync(fd), "fsync");
+  }
+
+  ftruncate(fd: number, lengthBytes: number): void {
+    this.#check(this.#libc.ftruncate(fd, lengthBytes), "ftruncate");
+  }
+
+  lseek(fd: number, offsetBytes: number, whence: number): number {
+    return this.#check(this.#libc.lseek(fd, offsetBytes, whence), "lseek");
+  }
+
+  statx(directory: number, path: string, flags: number): FileStatus {
+    const buffer = new Uint8Array(new ArrayBuffer(statxFields.sizeBytes));
+    const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+    this.#check(this.#libc.statx(directory, cString(path), flags, mask, buffer), "statx", path);
+    const status = statxFields.decode(buffer);
+    return {
+      mode: status.mode,
+      inode: status.inode,
+      sizeBytes: Number(status.sizeBytes),
+      linkCount: status.linkCount,
+      device: `${status.deviceMajor}:${status.deviceMinor}`,
+      nodeDevice: `${status.nodeMajor}:${status.nodeMinor}`,
+      mountId: Number(status.mountId),
+    };
+  }
+
+  readDirectory(fd: number): string[] {
+    const buffer = new Uint8Array(new ArrayBuffer(direntBufferBytes));
+    const names: string[] = [];
+    for (;;) {
+      const result = this.#libc.syscall(SYS_getdents64, fd, buffer, asPointer(buffer.length), 0);
+      const filled = this.#check(result, "getdents64");
+      if (filled === 0) return names;
+      for (let at = 0; at < filled; ) {
+        const { recordLength } = dirent.decode(buffer.subarray(at));
+        const name = textUntilNul(buffer.subarray(at + dirent.sizeBytes, at + recordLength));
+        if (name !== "." && name !== "..") names.push(name);
+        at += recordLength;
+      }
+    }
+  }
+
+  readlink(path: string): string {
+    const buffer = new Uint8Array(new ArrayBuffer(PATH_MAX));
+    const length = this.#libc.readlink(cString(path), buffer, buffer.length);
+    return fromUtf8(buffer.subarray(0, this.#check(length, "readlink", path)));
+  }
+
+  mkdirat(directory: number, name: string, mode: number): void {
+    this.#check(this.#libc.mkdirat(directory, cString(name), mode), "mkdirat", name);
+  }
+
+  unlink(path: string): void {
+    this.#check(this.#libc.unlink(cString(path)), "unlink", path);
+  }
+
+  umask(mask: number): number {
+    return this.#libc.umask(mask);
+  }
+
+  geteuid(): number {
+    return this.#libc.geteuid();
+  }
+
+  ioctl(fd: number, request: number, argument: Uint8Array | number): number {
+    return this.#check(this.#libc.ioctl(fd, request, typeof argument === "number" ? asPointer(argument) : argument), "ioctl");
+  }
+
+  tryLock(fd: number): boolean {
+    try {
+      this.#check(this.#libc.flock(fd, LOCK_EX | LOCK_NB), "flock");
+      return true;
+    } catch (error) {
+      if (error instanceof SystemError && error.errno === Errno.EAGAIN) return false;
+      throw error;
+    }
+  }
+
+  mount(source: string, target: string, type: string, flags: number, data: string): void {
+    const result = this.#libc.mount(
+      cString(source),
+      cString(target),
+      cString(type),
+      flags,
+      cString(data),
+    );
+    this.#check(result, "mount", source);
+  }
+
+  unmount(target: string, flags: number): void {
+    this.#check(this.#libc.umount2(cString(target), flags), "umount2", target);
+  }
+
+  openUevents(): number {
+    const type = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    const fd = this.#check(
+      this.#libc.socket(AF_NETLINK, type, NETLINK_KOBJECT_UEVENT),
+      "socket",
+      "uevents",
+    );
+    const address = sockaddrNetlink.encode({ family: AF_NETLINK, groups: 1 });
+    this.#check(this.#libc.bind(fd, address, address.length), "bind", "uevents");
+    return fd;
+  }
+
+  openInotify(): number {
+    return this.#check(this.#libc.inotify_init1(O_CLOEXEC | SOCK_NONBLOCK), "inotify_init1");
+  }
+
+  watchDirectory(inotify: number, path: string, mask: number): void {
+    const result = this.#libc.inotify_add_watch(inotify, cString(path), mask);
+    this.#check(result, "inotify_add_watch", path);
+  }
+
+  waitReadable(fds: readonly number[], timeoutMs: number): boolean {
+    const buffer = new Uint8Array(new ArrayBuffer(Math.max(1, fds.length) * pollFd.sizeBytes));
+    fds.forEach((fd, i) => {
+      pollFd.patch(buffer.subarray(i * pollFd.sizeBytes), { fd, events: POLLIN });
+    });
+    try {
+      return this.#check(this.#libc.poll(buffer, fds.length, Math.ceil(timeoutMs)), "poll") > 0;
+    } catch (error) {
+      // A signal is one of the things worth waking up for; the caller looks again.
+      if (isErrno(error, Errno.EINTR)) return true;
+      throw error;
+    }
+  }
+
+  run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult {
+    const child = Bun.spawnSync([program, ...args], {
+      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+      stdio: ["ignore", "pipe", "pipe", ...inherited],
+    });
+    return {
+      exitCode: child.signalCode === undefined ? child.exitCode : null,
+      signal: child.signalCode === undefined ? null : String(child.signalCode),
+      output: `${child.stdout.toString()}${child.stderr.toString()}`,
+    };
+  }
+
+  uninterrupted<T>(work: () => T): T {
+    const { signal } = this.#libc;
+    const before = interruptions.map((number) => signal(number, asPointer(SIG_IGN)));
+    try {
+      return work();
+    } finally {
+      interruptions.forEach((number, i) => {
+        signal(number, before[i] ?? null);
+      });
+    }
+  }
+
+  nowMs(): number {
+    return performance.now();
+  }
+
+  randomId(): Uint8Array {
+    return crypto.getRandomValues(new Uint8Array(16));
+  }
+}

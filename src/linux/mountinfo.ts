@@ -1,0 +1,90 @@
+import { readBytes } from "./files.ts";
+import type { Kernel } from "./kernel.ts";
+import { fromUtf8 } from "./text.ts";
+
+/** One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes resolved. */
+export interface Mount {
+  readonly id: number;
+  readonly parentId: number;
+  /** "major:minor" of the filesystem's superblock: all mounts of one Btrfs share it. */
+  readonly device: string;
+  /** What of the filesystem is mounted: "/" or "/@docker". */
+  readonly root: string;
+  readonly path: string;
+  /** Options of this mount alone. */
+  readonly options: readonly string[];
+  readonly type: string;
+  readonly source: string;
+  /** Options of the whole filesystem, as the kernel applies them. */
+  readonly superOptions: readonly string[];
+}
+
+const backslash = 0x5c;
+const space = 0x20;
+const newline = 0x0a;
+
+/** "\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
+function unescape(field: Uint8Array): string {
+  if (!field.includes(backslash)) return fromUtf8(field);
+  const bytes: number[] = [];
+  for (let i = 0; i < field.length; i++) {
+    const byte = field[i] ?? 0;
+    const digits = fromUtf8(field.subarray(i + 1, i + 4));
+    if (byte === backslash && /^[0-3][0-7]{2}$/.test(digits)) {
+      bytes.push(Number.parseInt(digits, 8));
+      i += 3;
+    } else {
+      bytes.push(byte);
+    }
+  }
+  return fromUtf8(Uint8Array.from(bytes));
+}
+
+function* split(bytes: Uint8Array, separator: number): Generator<Uint8Array> {
+  for (let start = 0; start < bytes.length; ) {
+    const found = bytes.indexOf(separator, start);
+    const end = found < 0 ? bytes.length : found;
+    yield bytes.subarray(start, end);
+    start = end + 1;
+  }
+}
+
+/** Parses the bytes of a mountinfo file. A line that is not of its form throws. */
+export function parseMountinfo(bytes: Uint8Array): Mount[] {
+  const mounts: Mount[] = [];
+  for (const line of split(bytes, newline)) {
+    const fields = [...split(line, space)].map(unescape);
+    const [id, parentId, device, root, path, options] = fields;
+    // Between the options and "-" stand any number of tags such as "shared:1".
+    const dash = fields.indexOf("-", 6);
+    const [type, source, superOptions] = fields.slice(dash + 1);
+    if (
+      dash < 0 ||
+      id === undefined ||
+      parentId === undefined ||
+      device === undefined ||
+      root === undefined ||
+      path === undefined ||
+      options === undefined ||
+      type === undefined
+    ) {
+      throw new SyntaxError(`a line of mountinfo is not understood: ${fromUtf8(line)}`);
+    }
+    mounts.push({
+      id: Number(id),
+      parentId: Number(parentId),
+      device,
+      root,
+      path,
+      options: options.split(","),
+      type,
+      source: source ?? "",
+      superOptions: (superOptions ?? "").split(","),
+    });
+  }
+  return mounts;
+}
+
+/** The mount table of a process, by default our own. */
+export const readMounts = (kernel: Kernel, pid: number | "self" = "self"): Mount[] =>
+  parseMountinfo(readBytes(kernel, `/proc/${pid}/mountinfo`));

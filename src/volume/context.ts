@@ -1,0 +1,38 @@
+import type { Kernel } from "../linux/kernel.ts";
+import type { Layout } from "./layout.ts";
+import { layoutOf, type VolumeOptions } from "./options.ts";
+import { Recorder } from "./report.ts";
+
+/** Told while something takes more than a moment: a sentence for a person who waits. */
+export type Progress = (text: string) => void;
+
+/** What every part of one operation shares. */
+export interface Context {
+  readonly kernel: Kernel;
+  readonly options: VolumeOptions;
+  readonly layout: Layout;
+  /** False for a plan, which changes nothing. */
+  readonly acting: boolean;
+  readonly recorder: Recorder;
+  readonly progress: Progress;
+  readonly note: (text: string) => void;
+  /** Descriptors to close when the operation ends. */
+  readonly descriptors: number[];
+}
+
+export function newContext(
+  kernel: Kernel,
+  options: VolumeOptions,
+  acting: boolean,
+  progress: Progress,
+): Context {
+  const recorder = new Recorder(kernel);
+  const note = (text: string): void => recorder.note(text);
+  const layout = layoutOf(options);
+  return { kernel, options, layout, acting, recorder, progress, note, descriptors: [] };
+}
+
+/** Closes what the operation left open. */
+export function closeAll({ kernel, descriptors }: Context): void {
+  for (const fd of descriptors.splice(0)) kernel.close(fd);
+}

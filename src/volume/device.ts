@@ -1,0 +1,121 @@
+import { deviceSizeBytes, isDeviceReadOnly, kernelName } from "../linux/block-device.ts";
+import { Errno, isErrno } from "../linux/errno.ts";
+import { statFd } from "../linux/files.ts";
+import { waitForAppearance } from "../linux/appearance.ts";
+import {
+  isBlockDevice,
+  isDirectory,
+  isRegularFile,
+  type FileStatus,
+  type Kernel,
+  O_NONBLOCK,
+  O_RDONLY,
+} from "../linux/kernel.ts";
+import { cmdlineValue, readCmdline } from "./cmdline.ts";
+import type { Progress } from "./context.ts";
+import { VolumeError } from "./error.ts";
+
+/** A block device that is open for reading, and what was seen of it. */
+export interface OpenDevice {
+  readonly path: string;
+  readonly fd: number;
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  /** "major:minor" */
+  readonly nodeDevice: string;
+  /** The kernel's name, "vdb". */
+  readonly name: string;
+}
+
+const hypervisorDevice = "/dev/arcboxhvc1";
+const virtioDevice = "/dev/vdb";
+
+/** The paths that may be the disk, best first: asked for, on the kernel command line, or usual. */
+export function candidatePaths(kernel: Kernel, asked: string | undefined): readonly string[] {
+  const path = asked ?? cmdlineValue(readCmdline(kernel), "arcbox.docker_data_device");
+  return path === undefined ? [hypervisorDevice, virtioDevice] : [path];
+}
+
+function kindOf(status: FileStatus): string {
+  if (isDirectory(status)) return "a directory";
+  if (isRegularFile(status)) return "a regular file";
+  return "not a block device";
+}
+
+/** Opens a device that is there and has a medium; null when either is still missing. */
+function openReady(kernel: Kernel, path: string): OpenDevice | null {
+  let fd: number;
+  try {
+    // Without O_NONBLOCK a FIFO in this place would block for ever.
+    fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
+  } catch (error) {
+    const { ENOENT, ENOTDIR, ENXIO, ENODEV, ENOMEDIUM } = Errno;
+    if (isErrno(error, ENOENT, ENOTDIR, ENXIO, ENODEV, ENOMEDIUM)) return null;
+    if (isErrno(error, Errno.EACCES, Errno.EPERM)) {
+      throw new VolumeError("permission", `${path} cannot be opened: permission denied`, {
+        cause: error,
+        hint: "run it as root",
+      });
+    }
+    throw new VolumeError("unreadable", `${path} cannot be opened`, { cause: error });
+  }
+  let isOurs = false;
+  try {
+    const status = statFd(kernel, fd);
+    if (!isBlockDevice(status)) {
+      throw new VolumeError("not-a-block-device", `${path} is ${kindOf(status)}`, {
+        hint: isRegularFile(status)
+          ? "to use a file as the disk, give it with --image"
+          : "give the path of a disk, such as /dev/vdb",
+      });
+    }
+    const sizeBytes = deviceSizeBytes(kernel, fd);
+    if (sizeBytes === 0) return null;
+    isOurs = true;
+    return {
+      path,
+      fd,
+      sizeBytes,
+      readOnly: isDeviceReadOnly(kernel, fd),
+      nodeDevice: status.nodeDevice,
+      name: kernelName(kernel, status.nodeDevice),
+    };
+  } finally {
+    if (!isOurs) kernel.close(fd);
+  }
+}
+
+/** The device as it is now; null when it is not there or has no medium. */
+export function openDeviceNow(kernel: Kernel, paths: readonly string[]): OpenDevice | null {
+  for (const path of paths) {
+    const device = openReady(kernel, path);
+    if (device !== null) return device;
+  }
+  return null;
+}
+
+/** Opens the device, and waits for it when it is not there yet. */
+export function openDevice(
+  kernel: Kernel,
+  paths: readonly string[],
+  waitMs: number,
+  progress: Progress,
+): OpenDevice {
+  const look = (): OpenDevice | null => openDeviceNow(kernel, paths);
+  const atOnce = look();
+  if (atOnce !== null) return atOnce;
+  const names = paths.join(" or ");
+  if (waitMs > 0) {
+    progress(`waiting for ${names}`);
+    const device = waitForAppearance(kernel, paths, waitMs, look);
+    if (device !== null) return device;
+  }
+  throw new VolumeError("device-missing", `${names} did not appear within ${waitMs / 1000} s`, {
+    hint: "name the disk with --device, or give it more time with --wait SECONDS",
+  });
+}
+
+/** The same device, opened anew after something changed its size. */
+export function reopenDevice(kernel: Kernel, device: OpenDevice): OpenDevice {
+  return { ...device, sizeBytes: deviceSizeBytes(kernel, device.fd) };
+}

@@ -1,0 +1,58 @@
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { readExactly } from "../linux/files.ts";
+import { type Kernel, SEEK_DATA, SEEK_HOLE } from "../linux/kernel.ts";
+
+/** Bytes that can be looked at: a block device, an image file, or an array in a test. */
+export interface Disk {
+  readonly sizeBytes: number;
+  /**
+   * The bytes from `offset`, fewer at the end of the disk. Throws a SystemError when
+   * the disk cannot be read there.
+   */
+  read(offset: number, length: number): Uint8Array;
+  /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
+  dataRanges?(): Iterable<readonly [start: number, end: number]>;
+}
+
+export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk {
+  return {
+    sizeBytes,
+    read(offset, length) {
+      const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
+      const buffer = new Uint8Array(new ArrayBuffer(wanted));
+      // A device that ends before its size is not a disk full of zeros.
+      if (!readExactly(kernel, fd, buffer, offset)) throw new SystemError("pread", Errno.EIO);
+      return buffer;
+    },
+  };
+}
+
+/**
+ * An image file as the disk it is, or, when `sizeBytes` is larger than the file, as the
+ * disk it will be once it has grown.
+ */
+export function fileDisk(kernel: Kernel, fd: number, fileBytes: number, sizeBytes: number): Disk {
+  const file = deviceDisk(kernel, fd, fileBytes);
+  return {
+    sizeBytes,
+    read(offset, length) {
+      const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
+      if (offset < fileBytes) buffer.set(file.read(offset, buffer.length));
+      return buffer;
+    },
+    *dataRanges() {
+      for (let at = 0; at < fileBytes; ) {
+        try {
+          at = kernel.lseek(fd, at, SEEK_DATA);
+        } catch (error) {
+          // No data behind this offset.
+          if (isErrno(error, Errno.ENXIO)) return;
+          throw error;
+        }
+        const end = kernel.lseek(fd, at, SEEK_HOLE);
+        yield [at, end];
+        at = end;
+      }
+    },
+  };
+}

@@ -1,0 +1,177 @@
+import { isMounted } from "../btrfs/mounted.ts";
+import { Errno, isErrno } from "../linux/errno.ts";
+import { statOrNull } from "../linux/files.ts";
+import { type Kernel, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
+import { isAttached } from "../linux/loop.ts";
+import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { VolumeError } from "./error.ts";
+import { type Holder, holdersOf, holdersText, loopsBelow } from "./holders.ts";
+import type { VolumeOptions } from "./options.ts";
+import { filesystemDevice } from "./ours.ts";
+import type { Report } from "./report.ts";
+import { assertRoot } from "./root-user.ts";
+import { openSource, type Source } from "./source.ts";
+import { openRoot, targetsOf } from "./targets.ts";
+
+/** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
+export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
+  // Not "acting": an image that is missing is not made. And nothing is waited for.
+  const context = newContext(kernel, { ...options, waitMs: 0 }, false, progress);
+  const { recorder } = context;
+  let source: Source | null = null;
+  try {
+    recorder.in("device", () => assertRoot(kernel));
+    source = recorder.in("device", () => sourceOrNull(context));
+    if (source !== null) takeDown(context, source);
+  } catch (error) {
+    recorder.fail(error);
+  } finally {
+    source?.close();
+    closeAll(context);
+  }
+  return recorder.report();
+}
+
+/** The disk; null when it is not there. Then nothing of it can be mounted, unless it was pulled out. */
+function sourceOrNull(context: Context): Source | null {
+  try {
+    return openSource(context);
+  } catch (error) {
+    if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
+    const [orphan] = ownMounts(context, readMounts(context.kernel), null);
+    if (orphan !== undefined) throw error;
+    context.recorder.set("device", { outcome: "kept", detail: error.message });
+    context.recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
+    return null;
+  }
+}
+
+function takeDown(context: Context, source: Source): void {
+  const { recorder } = context;
+  recorder.in("unmount", () => {
+    const uuid = source.mountedUuid();
+    recorder.uuid = uuid;
+    if (uuid === null) {
+      recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
+      return;
+    }
+    recorder.verdict = "mounted";
+    unmountAll(context, source, uuid);
+  });
+  recorder.in("detach", () => detach(context, source));
+}
+
+/** Our mounts in the order of the table; of any Btrfs when `filesystem` is null. */
+function ownMounts(
+  { kernel, options, layout, descriptors }: Context,
+  table: readonly Mount[],
+  filesystem: string | null,
+): readonly Mount[] {
+  const root = openRoot(kernel, options.root ?? "/");
+  if (root === null) return [];
+  descriptors.push(root.fd);
+  const places = new Map(targetsOf(layout, root.path).map((target) => [target.path, target]));
+  return table.filter(
+    ({ type, device, root: mountRoot, path }) =>
+      type === "btrfs" &&
+      (filesystem === null || device === filesystem) &&
+      mountRoot === `/${places.get(path)?.subvolume}`,
+  );
+}
+
+function unmountAll(context: Context, source: Source, uuid: string): void {
+  const { kernel, recorder } = context;
+  const table = readMounts(kernel);
+  const filesystem = filesystemDevice(kernel, table, source.device.nodeDevice, uuid);
+  const mounts = filesystem === null ? [] : ownMounts(context, table, filesystem);
+  const isOurs: IsOurs = (mount) =>
+    mount.type === "btrfs" &&
+    (mount.device === filesystem ||
+      statOrNull(kernel, mount.source)?.nodeDevice === source.device.nodeDevice);
+  const others = table.filter((mount) => mount.device === filesystem && !mounts.includes(mount));
+  if (others.length > 0) {
+    const paths = others.map(({ path }) => path).join(", ");
+    throw stillInUse(source, `it is also mounted at ${paths}`, `unmount it there first: ${paths}`);
+  }
+
+  // Asked before the first unmount: half a volume taken away helps nobody.
+  const held = mounts.length === 0 ? [] : holders(kernel, isOurs, mounts).filter(isHere);
+  if (held.length > 0) throw stillInUse(source, holdersText(held), stopHint);
+
+  for (const mount of mounts.toReversed()) unmount(kernel, source, mount, mounts, isOurs);
+  proveGone(kernel, source, uuid, isOurs);
+  const count = mounts.length;
+  recorder.set("unmount", {
+    outcome: "changed",
+    detail: `${count} mounts removed, the filesystem is clean`,
+  });
+}
+
+const stopHint = "stop what uses it, then run the command again";
+
+type IsOurs = (mount: Mount) => boolean;
+
+/** A copy of the mounts in another namespace may follow ours when they go; all others will not. */
+const isHere = ({ onlyByCopy }: Holder): boolean => !onlyByCopy;
+
+function holders(kernel: Kernel, isOurs: IsOurs, mounts: readonly Mount[]): readonly Holder[] {
+  const paths = mounts.map(({ path }) => path);
+  return [...holdersOf(kernel, isOurs), ...loopsBelow(kernel, paths)];
+}
+
+function stillInUse(source: Source, why: string, hint: string): VolumeError {
+  return new VolumeError("busy", `${source.path} is still in use: ${why}`, { hint });
+}
+
+function unmount(
+  kernel: Kernel,
+  source: Source,
+  mount: Mount,
+  mounts: readonly Mount[],
+  isOurs: IsOurs,
+): void {
+  try {
+    kernel.unmount(mount.path, UMOUNT_NOFOLLOW);
+  } catch (error) {
+    if (!isErrno(error, Errno.EBUSY)) throw error;
+    const inside = readMounts(kernel).filter(({ path }) => path.startsWith(`${mount.path}/`));
+    const held = holders(kernel, isOurs, mounts);
+    const nested = inside.map(({ path }) => `${path} is mounted inside it`);
+    const why = [...nested, ...(held.length > 0 ? [holdersText(held)] : [])].join("; ");
+    throw stillInUse(source, why === "" ? `${mount.path} is busy` : why, stopHint);
+  }
+}
+
+/** The last reference may go a moment after the last unmount, when another process drops it. */
+const settleMs = 500;
+const settleStepMs = 10;
+
+/** umount(2) says 0 also when a copy in another mount namespace keeps the filesystem alive. */
+function proveGone(kernel: Kernel, source: Source, uuid: string, isOurs: IsOurs): void {
+  const deadlineMs = kernel.nowMs() + settleMs;
+  while (isMounted(kernel, uuid)) {
+    if (kernel.nowMs() < deadlineMs) {
+      kernel.waitReadable([], settleStepMs);
+      continue;
+    }
+    const found = holdersOf(kernel, isOurs);
+    const why = found.length > 0 ? holdersText(found) : "by something that cannot be seen from here";
+    throw stillInUse(source, why, stopHint);
+  }
+}
+
+function detach({ kernel, recorder }: Context, source: Source): void {
+  const path = source.detach();
+  if (path === null) return;
+  const deadlineMs = kernel.nowMs() + settleMs;
+  while (isAttached(kernel, path) && kernel.nowMs() < deadlineMs) {
+    kernel.waitReadable([], settleStepMs);
+  }
+  if (isAttached(kernel, path)) {
+    throw new VolumeError("busy", `${path} is unmounted but somebody still has it open`, {
+      hint: "the kernel detaches it when the last one closes it",
+    });
+  }
+  recorder.set("detach", { outcome: "changed", detail: `${path} detached` });
+}

@@ -1,0 +1,180 @@
+import type { Superblock } from "../btrfs/superblock.ts";
+import { VolumeError } from "./error.ts";
+import type { FormatPolicy, RepairPolicy } from "./options.ts";
+import type { StepResult } from "./report.ts";
+import { sizeText } from "./size.ts";
+import type { Verdict } from "./verdict.ts";
+
+/**
+ * The least device that mkfs.btrfs accepts with its defaults (16 KiB nodes, DUP metadata):
+ * measured with btrfs-progs 6.2. Asked before anything is written.
+ */
+export const leastDeviceBytes = 114_294_784;
+
+/** What `up` does about the filesystem. */
+export type FilesystemAction =
+  | { readonly kind: "keep" }
+  /** The superblock at 64 KiB is rebuilt from `mirror`. */
+  | { readonly kind: "repair"; readonly primary: Superblock; readonly mirror: Superblock }
+  /** `overwrite`: mkfs must be told that what it finds there may go. */
+  | { readonly kind: "format"; readonly overwrite: boolean };
+
+export interface FilesystemFacts {
+  /** For messages. */
+  readonly device: string;
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly verdict: Verdict;
+  readonly format: FormatPolicy;
+  readonly repair: RepairPolicy;
+  /** A further name of what is on the disk, from a system library. */
+  readonly alsoKnownAs?: string | undefined;
+}
+
+const rescueHint =
+  "nothing was written; try `btrfs rescue super-recover -v DEVICE`, `btrfs restore DEVICE FOLDER`, or a backup; " +
+  "only if nothing on it matters: --format any";
+
+/** Why this verdict cannot be used, in words. */
+function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): VolumeError {
+  const known = alsoKnownAs === undefined ? "" : ` (it looks like ${alsoKnownAs})`;
+  switch (verdict.kind) {
+    case "foreign":
+      return new VolumeError("foreign", `${device} already holds ${verdict.name}${known}`, {
+        hint: "choose another disk; to destroy what is on it: --format any",
+      });
+    case "unknown":
+      return new VolumeError(
+        "unknown",
+        `${device} holds unknown data: byte ${verdict.offset} is not zero${known}`,
+        { hint: "choose another disk; to destroy what is on it: --format any" },
+      );
+    case "unreadable":
+      return new VolumeError("unreadable", `${device} cannot be read: ${verdict.cause.message}`, {
+        cause: verdict.cause,
+        hint: "check the disk and its cable or host; nothing was written",
+      });
+    case "shrunk":
+      return new VolumeError(
+        "shrunk",
+        `${device} is ${sizeText(sizeBytes)} (${sizeBytes} bytes), smaller than its filesystem: ` +
+          `${sizeText(verdict.superblock.deviceBytes)} (${verdict.superblock.deviceBytes} bytes)`,
+        { hint: "give the disk its old size back; the data is still there" },
+      );
+    case "multi-device":
+      return new VolumeError(
+        "multi-device",
+        `${device} is one of ${verdict.superblock.deviceCount} devices of a Btrfs: not a data volume`,
+        { hint: "choose another disk" },
+      );
+    case "wiped":
+      return new VolumeError(
+        "wiped",
+        `${device} held a Btrfs whose signature was erased, as wipefs does on purpose`,
+        { hint: "to bring it back: --repair always; to start anew: --format any" },
+      );
+    case "damaged":
+      return new VolumeError("damaged", `the superblock of ${device} is damaged`, {
+        hint: "an intact copy exists: allow the repair with --repair auto",
+      });
+    case "ambiguous":
+      return new VolumeError(
+        "ambiguous",
+        `${device} holds something unknown where its superblock belongs, but also an intact copy ` +
+          `of the superblock of Btrfs ${verdict.mirror.fsid}`,
+        { hint: "to bring that filesystem back: --repair always; to start anew: --format any" },
+      );
+    case "hopeless":
+      return new VolumeError(
+        "hopeless",
+        `${device} held a Btrfs, and no copy of its superblock is intact`,
+        { hint: rescueHint },
+      );
+    case "blank":
+    case "interrupted":
+    case "btrfs":
+    case "mounted":
+      return new VolumeError(
+        verdict.kind === "interrupted" ? "interrupted" : "blank",
+        `${device} is ${verdict.kind === "interrupted" ? "half formatted" : "blank"} and must not be formatted`,
+        { hint: "allow it with --format blank" },
+      );
+  }
+}
+
+/** The rebuilt filesystem must fit this disk as any other must. */
+function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
+  const { sizeBytes } = facts;
+  if (mirror.deviceCount > 1n) {
+    throw refusal({ ...facts, verdict: { kind: "multi-device", superblock: mirror } });
+  }
+  if (mirror.deviceBytes > BigInt(sizeBytes)) {
+    throw refusal({ ...facts, verdict: { kind: "shrunk", superblock: mirror } });
+  }
+}
+
+const repairable: Record<RepairPolicy, readonly Verdict["kind"][]> = {
+  never: [],
+  auto: ["damaged"],
+  always: ["damaged", "wiped", "ambiguous"],
+};
+
+const formattable: Record<FormatPolicy, readonly Verdict["kind"][]> = {
+  never: [],
+  blank: ["blank", "interrupted"],
+  any: ["blank", "interrupted", "foreign", "unknown", "wiped", "ambiguous", "hopeless"],
+};
+
+/**
+ * The decision that can lose data, as a pure function. Throws the VolumeError of a refusal.
+ * A repair that is allowed goes before a format that is allowed: it keeps the data.
+ */
+export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
+  const { device, sizeBytes, readOnly, verdict, format, repair } = facts;
+  const assertWritable = (): void => {
+    if (!readOnly) return;
+    throw new VolumeError("read-only", `${device} is read-only`, {
+      hint: "the data volume must be writable: attach the disk without its read-only flag",
+    });
+  };
+
+  if (verdict.kind === "btrfs" || verdict.kind === "mounted") {
+    assertWritable();
+    return { kind: "keep" };
+  }
+  if (
+    (verdict.kind === "damaged" || verdict.kind === "wiped" || verdict.kind === "ambiguous") &&
+    repairable[repair].includes(verdict.kind)
+  ) {
+    assertUsable(facts, verdict.mirror);
+    assertWritable();
+    return { kind: "repair", primary: verdict.primary, mirror: verdict.mirror };
+  }
+  if (formattable[format].includes(verdict.kind)) {
+    assertWritable();
+    if (sizeBytes < leastDeviceBytes) {
+      const least = sizeText(leastDeviceBytes);
+      throw new VolumeError(
+        "too-small",
+        `${device} is ${sizeText(sizeBytes)}; a Btrfs needs at least ${least}`,
+        { hint: "choose a larger disk" },
+      );
+    }
+    return { kind: "format", overwrite: verdict.kind !== "blank" };
+  }
+  throw refusal(facts);
+}
+
+/** The step as the report words it, the same in a plan and afterwards. */
+export function filesystemResult(action: FilesystemAction, verdict: Verdict): StepResult {
+  switch (action.kind) {
+    case "format":
+      return { outcome: "changed", detail: `${verdict.kind}: formatted as Btrfs` };
+    case "repair":
+      return { outcome: "changed", detail: `${verdict.kind}: superblock rebuilt from its copy` };
+    case "keep": {
+      const detail = verdict.kind === "mounted" ? "Btrfs, already mounted" : "Btrfs";
+      return { outcome: "kept", detail };
+    }
+  }
+}

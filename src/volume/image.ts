@@ -1,0 +1,177 @@
+import { Errno, isErrno } from "../linux/errno.ts";
+import { statFd, statOrNull } from "../linux/files.ts";
+import {
+  isRegularFile,
+  type Kernel,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+} from "../linux/kernel.ts";
+import { type AttachedLoop, loopsOf } from "../linux/loop.ts";
+import type { Progress } from "./context.ts";
+import { type Disk, fileDisk } from "./disk.ts";
+import { VolumeError } from "./error.ts";
+import { hasIntent } from "./intent.ts";
+import { lock } from "./lock.ts";
+import { sizeText } from "./size.ts";
+
+/** A file used as a disk, open and locked. */
+export interface OpenImage {
+  readonly path: string;
+  /** null in a plan for an image that does not exist yet. */
+  readonly fd: number | null;
+  readonly fileBytes: number;
+  /** The size it shall have; never less than `fileBytes`. */
+  readonly wantedBytes: number;
+  /** This run made the file: it goes again if the run fails before it held anything. */
+  readonly created: boolean;
+  /** The loop device it is attached to already. */
+  readonly loopPath: string | null;
+}
+
+const ownerOnly = 0o600;
+
+interface ImageRequest {
+  readonly path: string;
+  readonly sizeBytes: number | undefined;
+  readonly defaultBytes: number;
+  /** A missing file is made only when acting. */
+  readonly acting: boolean;
+  readonly progress: Progress;
+  readonly note: (text: string) => void;
+}
+
+function refuseOpen(path: string, error: unknown): never {
+  if (isErrno(error, Errno.ELOOP)) {
+    throw new VolumeError("usage", `the image ${path} is a symbolic link`, {
+      cause: error,
+      hint: "give the file itself, so that nobody can point the link elsewhere",
+    });
+  }
+  if (isErrno(error, Errno.EISDIR)) {
+    throw new VolumeError("usage", `the image ${path} is a directory`, { cause: error });
+  }
+  if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR)) {
+    throw new VolumeError("device-missing", `the folder of the image ${path} does not exist`, {
+      cause: error,
+      hint: "make the folder first",
+    });
+  }
+  if (isErrno(error, Errno.EACCES, Errno.EPERM)) {
+    throw new VolumeError("permission", `the image ${path} cannot be opened: permission denied`, {
+      cause: error,
+      hint: "run it as root",
+    });
+  }
+  if (isErrno(error, Errno.EROFS)) {
+    throw new VolumeError("read-only", `the image ${path} is on a read-only filesystem`, {
+      cause: error,
+    });
+  }
+  throw new VolumeError("unreadable", `the image ${path} cannot be opened`, { cause: error });
+}
+
+/** Opens the file, made if it is missing and the mode allows; null when it is missing otherwise. */
+function openFile(
+  kernel: Kernel,
+  { path, acting }: ImageRequest,
+): { fd: number; created: boolean } | null {
+  const access = (acting ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
+  for (;;) {
+    try {
+      return { fd: kernel.open(path, access), created: false };
+    } catch (error) {
+      if (!isErrno(error, Errno.ENOENT)) refuseOpen(path, error);
+      if (statOrNull(kernel, path.slice(0, path.lastIndexOf("/") + 1)) === null) {
+        refuseOpen(path, error);
+      }
+      if (!acting) return null;
+    }
+    try {
+      return { fd: kernel.open(path, access | O_CREAT | O_EXCL, ownerOnly), created: true };
+    } catch (error) {
+      // Another run made it between the two: open that one.
+      if (!isErrno(error, Errno.EEXIST)) refuseOpen(path, error);
+    }
+  }
+}
+
+/** The whole-file loop device of an image; an image attached in part is somebody else's work. */
+function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null {
+  const other = loops.find((loop) => loop.partial) ?? loops[1];
+  if (other !== undefined) {
+    throw new VolumeError(
+      "busy",
+      `the image ${path} is attached to ${other.path} by somebody else`,
+      {
+        hint: `detach it with: losetup -d ${other.path}`,
+      },
+    );
+  }
+  return loops[0]?.path ?? null;
+}
+
+/** The size to give the image, which never gets smaller. */
+export function decideImageBytes(
+  fileBytes: number,
+  request: Pick<ImageRequest, "sizeBytes" | "defaultBytes">,
+): number {
+  const asked = request.sizeBytes ?? (fileBytes === 0 ? request.defaultBytes : fileBytes);
+  return Math.max(asked, fileBytes);
+}
+
+/** Opens and locks the image. */
+export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
+  const { path } = request;
+  for (;;) {
+    const file = openFile(kernel, request);
+    if (file === null) {
+      const wantedBytes = decideImageBytes(0, request);
+      return { path, fd: null, fileBytes: 0, wantedBytes, created: false, loopPath: null };
+    }
+    const { fd, created } = file;
+    let done = false;
+    try {
+      if (!isRegularFile(statFd(kernel, fd))) {
+        throw new VolumeError("usage", `the image ${path} is not a regular file`, {
+          hint: "to use a disk, give it with --device",
+        });
+      }
+      lock(kernel, fd, path, request.progress);
+      const status = statFd(kernel, fd);
+      // A run that failed took its new file away while we waited for the lock.
+      if (status.linkCount === 0) continue;
+      const fileBytes = status.sizeBytes;
+      if (request.sizeBytes !== undefined && request.sizeBytes < fileBytes) {
+        const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
+        request.note(`the image stays at ${sizes}: an image is never made smaller`);
+      }
+      let wantedBytes = decideImageBytes(fileBytes, request);
+      if (wantedBytes > fileBytes && hasIntent(fileDisk(kernel, fd, fileBytes, wholeSectors(fileBytes)))) {
+        // The record of an unfinished format is found by the size that the disk had then.
+        request.note("the image grows on the next run: first an interrupted format is finished");
+        wantedBytes = fileBytes;
+      }
+      const loopPath = loopPathOf(loopsOf(kernel, status), path);
+      done = true;
+      return { path, fd, fileBytes, wantedBytes, created, loopPath };
+    } finally {
+      if (!done) kernel.close(fd);
+    }
+  }
+}
+
+/** A loop device has whole sectors; what a file has beyond them is not part of the disk. */
+const wholeSectors = (bytes: number): number => Math.floor(bytes / 512) * 512;
+
+/** The image as a disk of the size it shall have. */
+export function imageDisk(kernel: Kernel, image: OpenImage): Disk {
+  const sizeBytes = wholeSectors(image.wantedBytes);
+  if (image.fd !== null) return fileDisk(kernel, image.fd, image.fileBytes, sizeBytes);
+  const read = (offset: number, length: number): Uint8Array =>
+    new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
+  return { sizeBytes, read, dataRanges: () => [] };
+}

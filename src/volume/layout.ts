@@ -1,0 +1,43 @@
+/** One subvolume of the data volume and where the daemon that uses it looks for it. */
+export interface LayoutEntry {
+  readonly subvolume: string;
+  /** Absolute; below `--root` when that is given. */
+  readonly path: string;
+  /** Directories inside the subvolume whose files are overwritten in place. */
+  readonly noCopyOnWrite: readonly string[];
+}
+
+export interface Layout {
+  readonly label: string;
+  /** Where the whole filesystem is mounted, for the agent itself. */
+  readonly rawPath: string;
+  /** Filesystem-wide mount options: the first mount decides, so they go with the raw mount. */
+  readonly options: string;
+  readonly entries: readonly LayoutEntry[];
+}
+
+/** What a container VM needs. NOCOW: BoltDB and SQLite overwrite small pages and sync each time. */
+export const defaultLayout: Layout = {
+  label: "arcbox-data",
+  rawPath: "/run/arcbox/data",
+  options: "compress=zstd:1,discard=async",
+  entries: [
+    {
+      subvolume: "@docker",
+      path: "/var/lib/docker",
+      noCopyOnWrite: ["containerd", "network", "builder", "buildkit", "image", "trust"],
+    },
+    {
+      subvolume: "@containerd",
+      path: "/var/lib/containerd",
+      noCopyOnWrite: ["io.containerd.metadata.v1.bolt", "io.containerd.snapshotter.v1.overlayfs"],
+    },
+    {
+      subvolume: "@k3s",
+      path: "/var/lib/rancher/k3s",
+      noCopyOnWrite: ["server/db", "agent/containerd/io.containerd.metadata.v1.bolt"],
+    },
+    { subvolume: "@kubelet", path: "/var/lib/kubelet", noCopyOnWrite: [] },
+    { subvolume: "@cni", path: "/var/lib/cni", noCopyOnWrite: [] },
+  ],
+};

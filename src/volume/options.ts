@@ -1,0 +1,31 @@
+import { defaultLayout, type Layout } from "./layout.ts";
+
+export type FormatPolicy = "blank" | "any" | "never";
+export type RepairPolicy = "auto" | "always" | "never";
+
+export const formatPolicies: readonly FormatPolicy[] = ["blank", "any", "never"];
+export const repairPolicies: readonly RepairPolicy[] = ["auto", "always", "never"];
+
+/** What a caller may choose; everything has a default. */
+export interface VolumeOptions {
+  /** Path of a block device; the kernel command line and the usual names are tried without it. */
+  readonly device?: string;
+  /** A file to use as the disk instead. */
+  readonly image?: string;
+  /** Size that the image shall have, in bytes; an existing larger one stays as it is. */
+  readonly sizeBytes?: number;
+  /** A directory below which everything is mounted. */
+  readonly root?: string;
+  /** How long to wait for the device, in milliseconds. */
+  readonly waitMs?: number;
+  readonly layout?: Layout;
+  /** Without it, `arcbox.data_format=` of the kernel command line, else "blank". */
+  readonly format?: FormatPolicy;
+  readonly repair?: RepairPolicy;
+  /** Mount also over a directory that is not empty. */
+  readonly cover?: boolean;
+}
+
+export const defaultWaitMs = 5000;
+export const defaultImageBytes = 64 * 1024 ** 3;
+export const layoutOf = (options: VolumeOptions): Layout => options.layout ?? defaultLayout;

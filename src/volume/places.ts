@@ -1,0 +1,109 @@
+import { statFd } from "../linux/files.ts";
+import {
+  type Kernel,
+  O_DIRECTORY,
+  O_NOATIME,
+  O_RDONLY,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+} from "../linux/kernel.ts";
+import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import type { Context } from "./context.ts";
+import { VolumeError } from "./error.ts";
+import { filesystemDevice } from "./ours.ts";
+import type { MountReport, StepResult } from "./report.ts";
+import type { Source } from "./source.ts";
+import { decideTarget, lookAtTarget, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** Where the volume belongs, and where it is already. */
+export interface Places {
+  /** null while the directory given with --root does not exist. */
+  readonly root: Root | null;
+  /** Where the whole filesystem belongs. */
+  readonly whole: Target;
+  readonly subvolumes: readonly Target[];
+  /** Those of them that must still be mounted. */
+  readonly missing: ReadonlySet<Target>;
+  /** Every mount of the filesystem in this mount namespace. */
+  readonly mounts: readonly Mount[];
+}
+
+/** Looks at every mount point. Throws `target-occupied` when one cannot be used. */
+export function lookAtPlaces(context: Context, source: Source, verdict: Verdict): Places {
+  const { kernel, options, layout, descriptors } = context;
+  const rootPath = options.root ?? "/";
+  const root = openRoot(kernel, rootPath);
+  if (root !== null) descriptors.push(root.fd);
+
+  const table = readMounts(kernel);
+  const filesystem =
+    verdict.kind === "mounted"
+      ? filesystemDevice(kernel, table, source.device.nodeDevice, verdict.uuid)
+      : null;
+  const targets = targetsOf(layout, root?.path ?? rootPath);
+  const missing = targets.filter((target) => {
+    const state =
+      root === null ? ({ kind: "missing" } as const) : lookAtTarget(kernel, root.fd, target, table);
+    return decideTarget(target, state, filesystem, options.cover ?? false) === "mount";
+  });
+  const [whole, ...subvolumes] = targets;
+  const mounts = table.filter(({ device }) => device === filesystem);
+  return { root, whole, subvolumes, missing: new Set(missing), mounts };
+}
+
+/** Opens the top of the mounted filesystem at its place. */
+export function openTop({ kernel, descriptors }: Context, root: Root, whole: Target): number {
+  const flags = O_RDONLY | O_DIRECTORY | O_NOATIME;
+  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  const fd = kernel.openBeneath(root.fd, whole.relativePath, flags, resolve);
+  descriptors.push(fd);
+  return fd;
+}
+
+/**
+ * Throws `read-only` unless the mounted filesystem can be written to. After an error the kernel
+ * makes a filesystem read-only without a word: only the filesystem's options in the mount table say so.
+ */
+export function assertWritable(kernel: Kernel, top: number, mounts: readonly Mount[]): void {
+  const { mountId } = statFd(kernel, top);
+  const mount = readMounts(kernel).find(({ id }) => id === mountId);
+  if (mount === undefined) throw new VolumeError("mount-failed", "the volume was unmounted meanwhile");
+  if (!mount.superOptions.includes("ro") && !mount.options.includes("ro")) return;
+  const others = pathsOf(mounts);
+  throw new VolumeError("read-only", `the filesystem on ${mount.source} is mounted read-only`, {
+    hint:
+      others === ""
+        ? "after an error the kernel allows no more writes: see its log (dmesg), then unmount and mount again"
+        : `unmount it first: ${others}`,
+  });
+}
+
+/** Says which options are in force when somebody else's mount came first. */
+export function noteElsewhere({ whole, missing, mounts }: Places, note: Context["note"]): void {
+  const [first] = mounts;
+  if (first === undefined || !missing.has(whole)) return;
+  note(
+    `already mounted at ${pathsOf(mounts)}: the filesystem-wide options are those of that mount, ` +
+      first.superOptions.join(","),
+  );
+}
+
+const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");
+
+/** The step `mount` as the report words it, the same in a plan and afterwards. */
+export const mountResult = ({ whole, missing }: Places): StepResult =>
+  missing.has(whole)
+    ? { outcome: "changed", detail: `mounted at ${whole.path}` }
+    : { outcome: "kept", detail: `mounted at ${whole.path}` };
+
+/** The step `mountpoints`, likewise. */
+export function mountpointsResult({ subvolumes, missing }: Places): StepResult {
+  const due = subvolumes.filter((target) => missing.has(target)).length;
+  return due === 0
+    ? { outcome: "kept", detail: `${subvolumes.length} mounted` }
+    : { outcome: "changed", detail: `${due} of ${subvolumes.length} mounted` };
+}
+
+export const mountReports = ({ subvolumes }: Places): readonly MountReport[] =>
+  subvolumes.map(({ subvolume, path }) => ({ subvolume, path }));

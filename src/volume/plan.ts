@@ -1,0 +1,86 @@
+import type { Kernel } from "../linux/kernel.ts";
+import { lookAtCapacity, planCapacity } from "./capacity.ts";
+import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { filesystemResult } from "./filesystem.ts";
+import { hasIntent } from "./intent.ts";
+import { lookAtNocow, planNocow } from "./nocow.ts";
+import type { VolumeOptions } from "./options.ts";
+import {
+  assertWritable,
+  mountpointsResult,
+  mountReports,
+  mountResult,
+  noteElsewhere,
+  openTop,
+} from "./places.ts";
+import type { Report, StepName, StepResult } from "./report.ts";
+import { openSource, type Source } from "./source.ts";
+import { missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
+import { type Survey, survey } from "./survey.ts";
+import { staleIntentResult } from "./up.ts";
+
+/** Says what `up` would do. Changes nothing; never throws: a refusal is in the report. */
+export function plan(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
+  const context = newContext(kernel, options, false, progress);
+  const { recorder } = context;
+  let source: Source | null = null;
+  try {
+    source = recorder.in("device", () => openSource(context));
+    planSteps(context, source);
+  } catch (error) {
+    recorder.fail(error);
+  } finally {
+    source?.close();
+    closeAll(context);
+  }
+  return recorder.report();
+}
+
+const later: StepResult = { outcome: "unknown", detail: "checked once mounted" };
+
+function planSteps(context: Context, source: Source): void {
+  const { recorder, layout } = context;
+  const found = survey(context, source);
+  const { verdict, action, places } = found;
+
+  const isStale = verdict.kind === "btrfs" && hasIntent(source.disk);
+  recorder.set("filesystem", isStale ? staleIntentResult : filesystemResult(action, verdict));
+  recorder.set("mount", mountResult(places));
+  const inside = lookInside(context, source, found);
+  const isNew = action.kind === "format";
+  const fresh: Inside = {
+    capacity: { outcome: "kept", detail: "formatted to the size of the device" },
+    subvolumes: subvolumesResult(layout.entries.length, layout),
+    nocow: planNocow(null, layout),
+  };
+  const results = inside ?? (isNew ? fresh : { capacity: later, subvolumes: later, nocow: later });
+  recorder.set("capacity", results.capacity);
+  recorder.set("subvolumes", results.subvolumes);
+  recorder.set("mountpoints", mountpointsResult(places));
+  recorder.set("nocow", results.nocow);
+  recorder.mounts = mountReports(places);
+}
+
+type Inside = Record<Extract<StepName, "capacity" | "subvolumes" | "nocow">, StepResult>;
+
+/** What only a mounted volume can show; null when it is not mounted where it belongs. */
+function lookInside(context: Context, source: Source, { places }: Survey): Inside | null {
+  const { kernel, layout, recorder, note } = context;
+  const { root, whole, missing, mounts } = places;
+  noteElsewhere(places, note);
+  if (root === null || missing.has(whole)) return null;
+  const top = recorder.in("mount", () => {
+    const fd = openTop(context, root, whole);
+    assertWritable(kernel, fd, mounts);
+    return fd;
+  });
+  const capacity = recorder.in("capacity", () => {
+    const { path } = source.device;
+    return planCapacity(lookAtCapacity(kernel, top, path, source.disk.sizeBytes));
+  });
+  const subvolumes = recorder.in("subvolumes", () =>
+    subvolumesResult(missingSubvolumes(kernel, top, layout).length, layout),
+  );
+  const nocow = recorder.in("nocow", () => planNocow(lookAtNocow(kernel, top, layout, note), layout));
+  return { capacity, subvolumes, nocow };
+}

@@ -1,0 +1,154 @@
+import { Errno, isErrno } from "../linux/errno.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { type ErrorCode, VolumeError } from "./error.ts";
+import type { Verdict } from "./verdict.ts";
+
+export type StepName =
+  | "device"
+  | "filesystem"
+  | "mount"
+  | "capacity"
+  | "subvolumes"
+  | "mountpoints"
+  | "nocow"
+  | "unmount"
+  | "detach";
+
+/** `unknown` occurs only in a plan: what only a mount could show. */
+export type StepOutcome = "kept" | "changed" | "failed" | "unknown";
+
+export interface StepResult {
+  readonly outcome: StepOutcome;
+  readonly detail: string;
+  /** The 4096 bytes that a repair overwrote, in hexadecimal. */
+  readonly replacedSector?: string;
+}
+
+export interface StepReport extends StepResult {
+  readonly step: StepName;
+  readonly ms: number;
+}
+
+export interface MountReport {
+  readonly subvolume: string;
+  readonly path: string;
+}
+
+export interface ErrorReport {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** The answer of `up`, `plan` and `down`: one structure for the terminal, JSON and the log. */
+export interface Report {
+  readonly outcome: "changed" | "unchanged" | "failed";
+  readonly device: string | null;
+  readonly verdict: Verdict["kind"] | null;
+  readonly uuid: string | null;
+  /** Size of the device. */
+  readonly bytes: number | null;
+  readonly steps: readonly StepReport[];
+  /** What is mounted when the operation ends, or in a plan what would be. */
+  readonly mounts: readonly MountReport[];
+  readonly notes: readonly string[];
+  readonly error?: ErrorReport;
+  readonly ms: number;
+}
+
+/** Two decimals: a clock reading has no more truth in it. */
+const rounded = (ms: number): number => Math.round(ms * 100) / 100;
+
+/** Collects what an operation finds and does, and becomes its report. */
+export class Recorder {
+  device: string | null = null;
+  verdict: Verdict["kind"] | null = null;
+  uuid: string | null = null;
+  bytes: number | null = null;
+  mounts: readonly MountReport[] = [];
+  readonly notes: string[] = [];
+  readonly #results = new Map<StepName, StepResult>();
+  readonly #ms = new Map<StepName, number>();
+  readonly #kernel: Kernel;
+  readonly #startMs: number;
+  #current: StepName = "device";
+  #error: ErrorReport | null = null;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#startMs = kernel.nowMs();
+  }
+
+  /** Runs a part of a step: its time is the step's, and a failure in it is the step's. */
+  in<T>(step: StepName, work: () => T): T {
+    this.#current = step;
+    const startMs = this.#kernel.nowMs();
+    try {
+      return work();
+    } finally {
+      this.#ms.set(step, (this.#ms.get(step) ?? 0) + this.#kernel.nowMs() - startMs);
+    }
+  }
+
+  /** What became of a step; said again, it replaces what was said first. */
+  set(step: StepName, result: StepResult): void {
+    this.#results.set(step, result);
+  }
+
+  /** The disk of this operation, and the step `device`. */
+  disk(device: string, bytes: number, result: StepResult): void {
+    this.device = device;
+    this.bytes = bytes;
+    this.set("device", result);
+  }
+
+  /** What is on the disk, and the filesystem's UUID where that is known. */
+  found(verdict: Verdict): void {
+    this.verdict = verdict.kind;
+    if (verdict.kind === "mounted") this.uuid = verdict.uuid;
+    if (verdict.kind === "btrfs") this.uuid = verdict.superblock.fsid;
+  }
+
+  note(text: string): void {
+    this.notes.push(text);
+  }
+
+  /** The current step failed. Anything but a VolumeError is a fault of the program: `internal`. */
+  fail(error: unknown): void {
+    const { code, message, hint } = asVolumeError(error);
+    this.set(this.#current, { outcome: "failed", detail: message });
+    this.#error = { code, message, ...(hint === undefined ? {} : { hint }) };
+  }
+
+  report(): Report {
+    const isChanged = [...this.#results.values()].some(({ outcome }) => outcome === "changed");
+    return {
+      outcome: this.#error !== null ? "failed" : isChanged ? "changed" : "unchanged",
+      device: this.device,
+      verdict: this.verdict,
+      uuid: this.uuid,
+      bytes: this.bytes,
+      steps: [...this.#results].map(([step, result]) => ({
+        step,
+        ...result,
+        ms: rounded(this.#ms.get(step) ?? 0),
+      })),
+      mounts: this.mounts,
+      notes: this.notes,
+      ...(this.#error === null ? {} : { error: this.#error }),
+      ms: rounded(this.#kernel.nowMs() - this.#startMs),
+    };
+  }
+}
+
+function asVolumeError(error: unknown): VolumeError {
+  if (error instanceof VolumeError) return error;
+  if (isErrno(error, Errno.EPERM, Errno.EACCES)) {
+    return new VolumeError("permission", `${error.message}: not permitted`, {
+      cause: error,
+      hint: "run it as root",
+    });
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  return new VolumeError("internal", text, { cause: error });
+}

@@ -1,0 +1,10 @@
+const units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** "64 GiB", "109.3 MiB": with one decimal where it is not whole. */
+export function sizeText(bytes: number | bigint): string {
+  let value = Number(bytes);
+  let unit = 0;
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  const text = Number.isInteger(value) ? String(value) : value.toFixed(1);
+  return `${text} ${units[unit]}`;
+}

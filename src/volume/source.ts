@@ -1,0 +1,189 @@
+import { deviceDisk, type Disk } from "./disk.ts";
+import { candidatePaths, openDevice, openDeviceNow, type OpenDevice, reopenDevice } from "./device.ts";
+import type { Context, Progress } from "./context.ts";
+import { imageDisk, type OpenImage, openImage } from "./image.ts";
+import { lock } from "./lock.ts";
+import { defaultImageBytes, defaultWaitMs } from "./options.ts";
+import { mountedUuid } from "../btrfs/mounted.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
+import type { StepResult } from "./report.ts";
+import { sizeText } from "./size.ts";
+import { VolumeError } from "./error.ts";
+
+/**
+ * The disk of this run, open and locked: a block device, or an image that may not be
+ * attached yet. Nothing is changed until `prepare`.
+ */
+export class Source {
+  readonly #kernel: Kernel;
+  readonly #image: OpenImage | null;
+  #device: OpenDevice | null;
+  /** The loop device that this run attached. */
+  #attachedPath: string | null = null;
+  #prepared = false;
+  #untouched = true;
+
+  private constructor(kernel: Kernel, image: OpenImage | null, device: OpenDevice | null) {
+    this.#kernel = kernel;
+    this.#image = image;
+    this.#device = device;
+  }
+
+  /** Opens and locks. A missing image is made only when the operation is acting. */
+  static open(context: Context): Source {
+    const { kernel, options, acting, note, progress } = context;
+    if (options.image === undefined) {
+      const paths = candidatePaths(kernel, options.device);
+      const waitMs = options.waitMs ?? defaultWaitMs;
+      const device = openDevice(kernel, paths, waitMs, progress);
+      return new Source(kernel, null, device).#locked(progress);
+    }
+    const image = openImage(kernel, {
+      path: options.image,
+      sizeBytes: options.sizeBytes,
+      defaultBytes: defaultImageBytes,
+      acting,
+      progress,
+      note,
+    });
+    const device = image.loopPath === null ? null : openDeviceNow(kernel, [image.loopPath]);
+    return new Source(kernel, image, device).#locked(progress);
+  }
+
+  #locked(progress: Progress): this {
+    if (this.#device === null) return this;
+    try {
+      lock(this.#kernel, this.#device.fd, this.#device.path, progress);
+      // Whoever held the lock may have changed the size.
+      this.#device = reopenDevice(this.#kernel, this.#device);
+      return this;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** What to call it in a message: the device, or the image that has none yet. */
+  get path(): string {
+    return this.#device?.path ?? this.#image?.path ?? "";
+  }
+
+  get readOnly(): boolean {
+    return this.#device?.readOnly ?? false;
+  }
+
+  /** The device as an image will have it too once it is prepared. */
+  get disk(): Disk {
+    if (this.#image !== null && !this.#prepared) return imageDisk(this.#kernel, this.#image);
+    const { fd, sizeBytes } = this.device;
+    return deviceDisk(this.#kernel, fd, sizeBytes);
+  }
+
+  /** The block device. An image has it once it is attached. */
+  get device(): OpenDevice {
+    if (this.#device === null) throw new VolumeError("internal", `${this.path} is not attached`);
+    return this.#device;
+  }
+
+  get isAttached(): boolean {
+    return this.#device !== null;
+  }
+
+  /** The UUID under which the kernel has it mounted, in whatever mount namespace. */
+  mountedUuid(): string | null {
+    return this.#device === null ? null : mountedUuid(this.#kernel, this.#device.name);
+  }
+
+  /** What `prepare` would do. */
+  plan(): StepResult {
+    const image = this.#image;
+    if (image === null) return { outcome: "kept", detail: this.#description() };
+    const changes = this.#changesDue(image);
+    if (changes.length === 0) return { outcome: "kept", detail: this.#description() };
+    return { outcome: "changed", detail: `${image.path}: ${changes.join(", ")}` };
+  }
+
+  #description(): string {
+    return `${this.path}, ${sizeText(this.disk.sizeBytes)}`;
+  }
+
+  #changesDue(image: OpenImage): string[] {
+    const size = sizeText(image.wantedBytes);
+    const changes: string[] = [];
+    if (image.fd === null || image.created) changes.push(`sparse image of ${size} made`);
+    else if (image.wantedBytes > image.fileBytes) changes.push(`image grown to ${size}`);
+    if (this.#device === null) changes.push("attached to a loop device");
+    else if (this.#device.sizeBytes < this.disk.sizeBytes) changes.push("loop device grown");
+    return changes;
+  }
+
+  /** Gives an image its size and a loop device. The verdict has allowed it before. */
+  prepare(progress: Progress): StepResult {
+    const image = this.#image;
+    const planned = this.plan();
+    if (image === null || image.fd === null || planned.outcome === "kept") return planned;
+    if (image.wantedBytes > image.fileBytes) this.#kernel.ftruncate(image.fd, image.wantedBytes);
+    if (this.#device === null) {
+      const path = attachLoop(this.#kernel, image.fd, image.path);
+      this.#attachedPath = path;
+      this.#device = openDeviceNow(this.#kernel, [path]);
+      this.#locked(progress);
+    } else if (this.#device.sizeBytes < this.disk.sizeBytes) {
+      refreshLoopSize(this.#kernel, this.#device.path);
+      this.#device = reopenDevice(this.#kernel, this.#device);
+    }
+    this.#prepared = true;
+    return { ...planned, detail: `${planned.detail} (${this.path})` };
+  }
+
+  /** From here on the disk holds something of this run, so a failure no longer removes an image. */
+  beginWriting(): void {
+    this.#untouched = false;
+  }
+
+  /** Takes back what `prepare` did, after a failure; what will not go back becomes a note. */
+  undo(note: (text: string) => void): void {
+    try {
+      // A loop device detaches at once only when nobody has it open.
+      this.#closeDevice();
+      if (this.#attachedPath !== null) detachLoop(this.#kernel, this.#attachedPath);
+      // Before the lock goes: a run that waits for it must see that the file is gone.
+      if (this.#image?.created === true && this.#untouched) this.#kernel.unlink(this.#image.path);
+    } catch (error) {
+      note(`${this.#image?.path ?? ""} could not be put back as it was: ${String(error)}`);
+    } finally {
+      this.#closeImage();
+    }
+  }
+
+  /** Detaches the loop device of an image; gives its path, null when there is none. */
+  detach(): string | null {
+    const path = this.#image?.loopPath ?? null;
+    if (path === null) return null;
+    this.#closeDevice();
+    detachLoop(this.#kernel, path);
+    return path;
+  }
+
+  close(): void {
+    this.#closeDevice();
+    this.#closeImage();
+  }
+
+  #closeDevice(): void {
+    if (this.#device !== null) this.#kernel.close(this.#device.fd);
+    this.#device = null;
+  }
+
+  #closeImage(): void {
+    if (this.#image !== null && this.#image.fd !== null) this.#kernel.close(this.#image.fd);
+  }
+}
+
+/** Opens the disk of an operation and puts it into the report. */
+export function openSource(context: Context): Source {
+  const source = Source.open(context);
+  context.recorder.disk(source.path, source.disk.sizeBytes, source.plan());
+  return source;
+}

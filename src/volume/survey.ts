@@ -1,0 +1,105 @@
+import { isBtrfsLoaded } from "../btrfs/mounted.ts";
+import { assertUnclaimed } from "../linux/block-device.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { cmdlineValue, readCmdline } from "./cmdline.ts";
+import type { Context } from "./context.ts";
+import { VolumeError } from "./error.ts";
+import { decideFilesystem, type FilesystemAction } from "./filesystem.ts";
+import { findMkfs } from "./format.ts";
+import { mountError } from "./mount.ts";
+import { type FormatPolicy, formatPolicies } from "./options.ts";
+import { lookAtPlaces, type Places } from "./places.ts";
+import type { Source } from "./source.ts";
+import { glance, judge, type Verdict } from "./verdict.ts";
+
+/** All that is looked at and decided before the first change, so that a refusal changes nothing. */
+export interface Survey {
+  readonly verdict: Verdict;
+  readonly action: FilesystemAction;
+  readonly places: Places;
+}
+
+export function survey(context: Context, source: Source): Survey {
+  const { recorder } = context;
+  const verdict = recorder.in("filesystem", () => lookAtDisk(context, source));
+  const action = recorder.in("filesystem", () => decide(context, source, verdict));
+  const places = recorder.in("mountpoints", () => lookAtPlaces(context, source, verdict));
+  return { verdict, action, places };
+}
+
+/** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
+function lookAtDisk({ recorder, acting }: Context, source: Source): Verdict {
+  const mountedUuid = source.mountedUuid();
+  const superblock = acting && mountedUuid === null ? glanceOrNull(source) : null;
+  const verdict: Verdict =
+    superblock === null ? judge(source.disk, mountedUuid) : { kind: "btrfs", superblock };
+  recorder.found(verdict);
+  return verdict;
+}
+
+/** What a glance cannot read, the full verdict will name. */
+function glanceOrNull(source: Source): ReturnType<typeof glance> {
+  try {
+    return glance(source.disk);
+  } catch (error) {
+    if (error instanceof SystemError) return null;
+    throw error;
+  }
+}
+
+/** What to do about this verdict. Throws when the disk is refused, or cannot be worked on. */
+export function decide(context: Context, source: Source, verdict: Verdict): FilesystemAction {
+  const { kernel, options, acting } = context;
+  const action = decideFilesystem({
+    device: source.path,
+    sizeBytes: source.disk.sizeBytes,
+    readOnly: source.readOnly,
+    verdict,
+    format: options.format ?? formatPolicyOf(readCmdline(kernel)),
+    repair: options.repair ?? "auto",
+  });
+  if (action.kind === "format") {
+    findMkfs(kernel);
+    assertBtrfsInKernel(context);
+  }
+  // Where a mount comes next, the kernel asks this by itself.
+  const mountAsks = acting && action.kind === "keep";
+  if (source.isAttached && verdict.kind !== "mounted" && !mountAsks) assertFree(context, source);
+  return action;
+}
+
+/** Who builds a VM image may choose the policy on the kernel command line. */
+function formatPolicyOf(cmdline: string): FormatPolicy {
+  const key = "arcbox.data_format";
+  const value = cmdlineValue(cmdline, key);
+  if (value === undefined) return "blank";
+  const policy = formatPolicies.find((name) => name === value);
+  if (policy !== undefined) return policy;
+  throw new VolumeError("usage", `${key}=${value} on the kernel command line is no format policy`, {
+    hint: `use one of: ${formatPolicies.join(", ")}`,
+  });
+}
+
+function assertFree({ kernel }: Context, source: Source): void {
+  try {
+    assertUnclaimed(kernel, source.path);
+  } catch (error) {
+    if (!isErrno(error, Errno.EBUSY)) throw error;
+    throw mountError(kernel, source.path, null, error);
+  }
+}
+
+/** A disk is not formatted for a kernel that cannot mount it. */
+function assertBtrfsInKernel({ kernel, acting, note }: Context): void {
+  if (isBtrfsLoaded(kernel)) return;
+  if (!acting) {
+    note("the kernel has not loaded Btrfs yet: `up` loads it, or fails before it formats");
+    return;
+  }
+  try {
+    // The kernel loads the module of a filesystem when it is asked to mount one. This device never exists.
+    kernel.mount("/proc/self/no-such-device", "/", "btrfs", 0, "");
+  } catch (error) {
+    if (isErrno(error, Errno.ENODEV)) throw mountError(kernel, "Btrfs", null, error);
+  }
+}

@@ -1,0 +1,128 @@
+import { Errno, isErrno } from "../linux/errno.ts";
+import { openDirectoryBeneath, pathOf, procPath, statFd, withFd } from "../linux/files.ts";
+import { type Kernel, O_DIRECTORY, O_NOATIME, O_PATH, O_RDONLY } from "../linux/kernel.ts";
+import type { Mount } from "../linux/mountinfo.ts";
+import { VolumeError } from "./error.ts";
+import type { Layout } from "./layout.ts";
+
+/** A place where something of the volume belongs. */
+export interface Target {
+  /** "@docker"; "" for the whole filesystem. */
+  readonly subvolume: string;
+  /** As the mount table shows it: below the real path of the root. */
+  readonly path: string;
+  /** Below the root, without a slash in front. */
+  readonly relativePath: string;
+}
+
+/** What is at a target now. */
+export type TargetState =
+  | { readonly kind: "missing" }
+  | { readonly kind: "not-a-directory"; readonly what: string }
+  | { readonly kind: "directory"; readonly empty: boolean }
+  | { readonly kind: "mounted"; readonly mount: Mount };
+
+/** Every target of a layout, the whole filesystem first. `rootPath` is the real path of the root. */
+export function targetsOf(
+  layout: Layout,
+  rootPath: string,
+): readonly [whole: Target, ...subvolumes: Target[]] {
+  const target = (subvolume: string, path: string): Target => ({
+    subvolume,
+    path: rootPath === "/" ? path : `${rootPath}${path}`,
+    relativePath: path.slice(1),
+  });
+  return [
+    target("", layout.rawPath),
+    ...layout.entries.map((entry) => target(entry.subvolume, entry.path)),
+  ];
+}
+
+/** The root of the mount that belongs at a target, as mountinfo shows it. */
+const mountRootOf = (target: Target): string => `/${target.subvolume}`;
+
+/**
+ * Looks at a target. `root` is a descriptor of the root directory. The mount is found by the
+ * id that the kernel gives for the path itself, so a mount that another one hides does not count.
+ */
+export function lookAtTarget(
+  kernel: Kernel,
+  root: number,
+  target: Target,
+  mounts: readonly Mount[],
+): TargetState {
+  let fd: number;
+  try {
+    fd = openDirectoryBeneath(kernel, root, target.relativePath);
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT)) return { kind: "missing" };
+    if (isErrno(error, Errno.ELOOP)) return { kind: "not-a-directory", what: "a symbolic link" };
+    if (isErrno(error, Errno.ENOTDIR)) return { kind: "not-a-directory", what: "a file" };
+    throw error;
+  }
+  return withFd(kernel, fd, () => {
+    const { mountId } = statFd(kernel, fd);
+    const mount = mounts.find(({ id }) => id === mountId);
+    if (mount?.path === target.path) return { kind: "mounted", mount };
+    const listing = kernel.open(procPath(fd), O_RDONLY | O_DIRECTORY | O_NOATIME);
+    const names = withFd(kernel, listing, () => kernel.readDirectory(listing));
+    return { kind: "directory", empty: names.length === 0 };
+  });
+}
+
+/**
+ * Whether a target must be mounted or is so already; throws `target-occupied` when something else
+ * is there. `filesystem` is the "major:minor" of our filesystem, null while it is not mounted.
+ */
+export function decideTarget(
+  target: Target,
+  state: TargetState,
+  filesystem: string | null,
+  cover: boolean,
+): "kept" | "mount" {
+  const occupied = (what: string, hint: string): VolumeError =>
+    new VolumeError("target-occupied", `${target.path} ${what}`, { hint });
+  switch (state.kind) {
+    case "missing":
+      return "mount";
+    case "not-a-directory":
+      throw occupied(
+        `is not a directory: ${state.what} is there or on the way to it`,
+        "move it away, or mount below another directory with --root",
+      );
+    case "directory":
+      if (state.empty || cover) return "mount";
+      throw occupied(
+        "is not empty, and a mount would hide what is in it",
+        "move its contents away, or hide them knowingly with --cover",
+      );
+    case "mounted": {
+      const { mount } = state;
+      if (mount.device === filesystem && mount.root === mountRootOf(target)) return "kept";
+      const what = mount.device === filesystem ? `${mount.root} of this volume` : mount.type;
+      throw occupied(
+        `has ${what} (${mount.source}) mounted on it`,
+        `see what uses it, then: umount ${target.path}`,
+      );
+    }
+  }
+}
+
+/** The root directory below which everything is mounted, open, with its real path. */
+export interface Root {
+  readonly fd: number;
+  readonly path: string;
+}
+
+export function openRoot(kernel: Kernel, path: string): Root | null {
+  try {
+    const fd = kernel.open(path, O_PATH | O_DIRECTORY);
+    return { fd, path: pathOf(kernel, fd) };
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT)) return null;
+    if (isErrno(error, Errno.ENOTDIR)) {
+      throw new VolumeError("usage", `--root ${path} is not a directory`, { cause: error });
+    }
+    throw error;
+  }
+}

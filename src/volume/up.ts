@@ -1,0 +1,252 @@
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { makeDirectories } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { hex } from "../linux/text.ts";
+import { growToDevice, lookAtCapacity } from "./capacity.ts";
+import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { VolumeError } from "./error.ts";
+import { type FilesystemAction, filesystemResult } from "./filesystem.ts";
+import { findMkfs, format } from "./format.ts";
+import { clearIntent, hasIntent } from "./intent.ts";
+import { MountJournal, mountError } from "./mount.ts";
+import { applyNocow, lookAtNocow } from "./nocow.ts";
+import type { VolumeOptions } from "./options.ts";
+import {
+  assertWritable,
+  lookAtPlaces,
+  mountpointsResult,
+  mountReports,
+  mountResult,
+  noteElsewhere,
+  openTop,
+  type Places,
+} from "./places.ts";
+import { rebuildPrimary, repairPrimary } from "./repair.ts";
+import type { Report, StepResult } from "./report.ts";
+import { assertRoot } from "./root-user.ts";
+import { sizeText } from "./size.ts";
+import { openSource, type Source } from "./source.ts";
+import { makeSubvolume, missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
+import { decide, type Survey, survey } from "./survey.ts";
+import type { Root, Target } from "./targets.ts";
+import { judge, type Verdict } from "./verdict.ts";
+
+/** Directories and subvolumes come out the same whoever started the program. */
+const umask = 0o022;
+
+/** Brings the volume up. Never throws: a failure is in the report. */
+export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
+  const context = newContext(kernel, options, true, progress);
+  const { recorder, note } = context;
+  const journal = new MountJournal(kernel);
+  let source: Source | null = null;
+  try {
+    recorder.in("device", () => assertRoot(kernel));
+    kernel.umask(umask);
+    source = recorder.in("device", () => openSource(context));
+    bringUp(context, source, journal);
+    source.close();
+  } catch (error) {
+    recorder.fail(error);
+    // Descriptors inside the mounts would keep them busy.
+    closeAll(context);
+    for (const left of journal.undo()) note(left);
+    source?.undo(note);
+  } finally {
+    closeAll(context);
+  }
+  return recorder.report();
+}
+
+function bringUp(context: Context, source: Source, journal: MountJournal): void {
+  const { kernel, recorder, progress } = context;
+  const found = survey(context, source);
+  recorder.in("device", () => {
+    const result = source.prepare(progress);
+    recorder.disk(source.path, source.disk.sizeBytes, result);
+  });
+  recorder.in("filesystem", () => settleFilesystem(context, source, found));
+  kernel.uninterrupted(() => mountAll(context, source, journal, found));
+}
+
+export const staleIntentResult: StepResult = {
+  outcome: "changed",
+  detail: "Btrfs, the record of its finished format removed",
+};
+
+type Decision = Pick<Survey, "verdict" | "action">;
+
+/** Keeps, repairs or formats, and makes sure that what was written reads as a sound Btrfs. */
+function settleFilesystem(context: Context, source: Source, { verdict, action }: Decision): void {
+  const { kernel, recorder } = context;
+  recorder.set("filesystem", filesystemResult(action, verdict));
+  if (action.kind === "keep") {
+    // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
+    if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
+    source.beginWriting();
+    clearIntent(kernel, source.path, source.disk.sizeBytes);
+    recorder.set("filesystem", staleIntentResult);
+    return;
+  }
+  source.beginWriting();
+  if (action.kind === "repair") repair(context, source, verdict, action);
+  else formatDisk(context, source, action.overwrite);
+  assertSound(context, source, action);
+}
+
+type Repair = Extract<FilesystemAction, { kind: "repair" }>;
+
+function repair(context: Context, source: Source, verdict: Verdict, action: Repair): void {
+  const { kernel, recorder, note } = context;
+  const { superblock, log } = rebuildPrimary(action.primary, action.mirror);
+  repairPrimary(kernel, source.path, action.primary, superblock);
+  const { outcome, detail } = filesystemResult(action, verdict);
+  const replacedSector = hex(action.primary.block);
+  recorder.set("filesystem", { outcome, detail, replacedSector });
+  if (log === "lost") {
+    note(
+      "ATTENTION: the damaged superblock may have pointed to an fsync log that its copy does not know: " +
+        "what was fsynced in the last seconds before the damage may be gone",
+    );
+  }
+}
+
+function formatDisk(context: Context, source: Source, overwrite: boolean): void {
+  const { kernel, layout, progress } = context;
+  const { path, fd, sizeBytes } = source.device;
+  progress(`formatting ${path} (${sizeText(sizeBytes)}) with mkfs.btrfs`);
+  format(kernel, {
+    path,
+    disk: source.disk,
+    mkfs: findMkfs(kernel),
+    label: layout.label,
+    overwrite,
+    lockFd: fd,
+  });
+}
+
+/** A report says only what is so: what was written is read again. */
+function assertSound(
+  { recorder }: Context,
+  source: Source,
+  { kind }: FilesystemAction,
+): void {
+  const now = judge(source.disk, null);
+  if (now.kind !== "btrfs") {
+    const [code, done] = kind === "format" ? ["format-failed" as const, "format"] : ["damaged" as const, "repair"];
+    throw new VolumeError(code, `after the ${done} ${source.path} reads as ${now.kind}`, {
+      hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
+    });
+  }
+  recorder.uuid = now.superblock.fsid;
+}
+
+/** From the first mount to the last directory: all of it, or none of the mounts. */
+function mountAll(context: Context, source: Source, journal: MountJournal, found: Survey): void {
+  const { kernel, recorder, layout, note } = context;
+  const { root, places } = recorder.in("mount", () => withRoot(context, source, found));
+  const { whole, subvolumes, missing, mounts } = places;
+  const { path, sizeBytes } = source.device;
+
+  const top = recorder.in("mount", () => {
+    if (missing.has(whole)) mountWhole(context, source, journal, root, whole, found);
+    const fd = openTop(context, root, whole);
+    assertWritable(kernel, fd, mounts);
+    noteElsewhere(places, note);
+    recorder.set("mount", mountResult(places));
+    return fd;
+  });
+
+  // Everything inside is looked at before anything inside is changed.
+  const capacity = recorder.in("capacity", () => lookAtCapacity(kernel, top, path, sizeBytes));
+  const absent = recorder.in("subvolumes", () => missingSubvolumes(kernel, top, layout));
+
+  recorder.in("capacity", () => {
+    recorder.set("capacity", growToDevice(kernel, top, capacity, note));
+  });
+  recorder.in("subvolumes", () => {
+    for (const name of absent) makeSubvolume(kernel, top, name);
+    recorder.set("subvolumes", subvolumesResult(absent.length, layout));
+  });
+  recorder.in("mountpoints", () => {
+    const due = subvolumes.filter((target) => missing.has(target));
+    for (const target of due) {
+      mountOrExplain(context, journal, root, target, path, `subvol=${target.subvolume}`);
+    }
+    recorder.set("mountpoints", mountpointsResult(places));
+    recorder.mounts = mountReports(places);
+  });
+  recorder.in("nocow", () => {
+    const directories = lookAtNocow(kernel, top, layout, note);
+    recorder.set("nocow", applyNocow(kernel, top, directories, layout, note));
+  });
+}
+
+/** Makes the directory of --root where it is missing, and then knows where everything belongs. */
+function withRoot(
+  context: Context,
+  source: Source,
+  { verdict, places }: Survey,
+): { root: Root; places: Places } {
+  const { kernel, options } = context;
+  if (places.root !== null) return { root: places.root, places };
+  const rootPath = options.root ?? "/";
+  makeDirectories(kernel, rootPath, 0o755);
+  const anew = lookAtPlaces(context, source, verdict);
+  if (anew.root === null) throw new VolumeError("mount-failed", `${rootPath} could not be made`);
+  return { root: anew.root, places: anew };
+}
+
+/** Errors of mount(2) that find fault with the filesystem, and not with who asks or when. */
+const faults = [Errno.EINVAL, Errno.EIO, Errno.EUCLEAN, Errno.ENOENT];
+
+/**
+ * The first mount decides the filesystem-wide options. When the kernel finds fault with a
+ * filesystem that was only glanced at, it is judged in full, and repaired if that is due.
+ */
+function mountWhole(
+  context: Context,
+  source: Source,
+  journal: MountJournal,
+  root: Root,
+  whole: Target,
+  found: Survey,
+): void {
+  const { kernel, layout, recorder } = context;
+  const data = `${layout.options},subvolid=5`;
+  try {
+    journal.mount(root, whole, source.path, data);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.call !== "mount") throw error;
+    const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
+    const refused = mountError(kernel, source.path, superblock, error);
+    if (superblock === null || !isErrno(error, ...faults)) throw refused;
+    const verdict = judge(source.disk, source.mountedUuid());
+    if (verdict.kind === "btrfs" || verdict.kind === "mounted") throw refused;
+    recorder.in("filesystem", () => {
+      recorder.found(verdict);
+      const action = decide(context, source, verdict);
+      settleFilesystem(context, source, { verdict, action });
+    });
+    recorder.in("mount", () => {
+      mountOrExplain(context, journal, root, whole, source.path, data);
+    });
+  }
+}
+
+/** A mount after which there is nothing left to try. */
+function mountOrExplain(
+  { kernel }: Context,
+  journal: MountJournal,
+  root: Root,
+  target: Target,
+  device: string,
+  data: string,
+): void {
+  try {
+    journal.mount(root, target, device, data);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.call !== "mount") throw error;
+    throw mountError(kernel, device, null, error);
+  }
+}

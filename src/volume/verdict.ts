@@ -1,0 +1,163 @@
+import {
+  copyOffsets,
+  isValidCopy,
+  mirrorOffsets,
+  parseSuperblock,
+  primaryOffset,
+  type Superblock,
+  superblockBytes,
+  superblockMagic,
+  temporaryMagic,
+} from "../btrfs/superblock.ts";
+import { checksumName } from "../btrfs/checksum.ts";
+import { SystemError } from "../linux/errno.ts";
+import { firstNonZero } from "./blank.ts";
+import type { Disk } from "./disk.ts";
+import { findForeign, signatureHeadBytes } from "./foreign.ts";
+import { hasIntent } from "./intent.ts";
+
+/** What is on a disk. The names are those of the contract and of the error codes. */
+export type Verdict =
+  | { readonly kind: "unreadable"; readonly cause: SystemError }
+  | { readonly kind: "mounted"; readonly uuid: string }
+  | { readonly kind: "foreign"; readonly name: string }
+  | { readonly kind: "btrfs"; readonly superblock: Superblock }
+  | { readonly kind: "multi-device"; readonly superblock: Superblock }
+  | { readonly kind: "shrunk"; readonly superblock: Superblock }
+  | { readonly kind: "wiped"; readonly primary: Superblock; readonly mirror: Superblock }
+  | { readonly kind: "damaged"; readonly primary: Superblock; readonly mirror: Superblock }
+  | { readonly kind: "ambiguous"; readonly primary: Superblock; readonly mirror: Superblock }
+  | { readonly kind: "interrupted" }
+  | { readonly kind: "hopeless" }
+  | { readonly kind: "blank" }
+  | { readonly kind: "unknown"; readonly offset: number };
+
+const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
+
+/** A filesystem that no mount can use on this disk, whatever its superblock's health. */
+export function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
+  if (superblock.deviceCount > 1n) return { kind: "multi-device", superblock };
+  if (superblock.deviceBytes > BigInt(disk.sizeBytes)) return { kind: "shrunk", superblock };
+  return null;
+}
+
+/** The damaged block still names the filesystem of this mirror, in one of its two places. */
+const bearsFsidOf = (primary: Superblock, mirror: Superblock): boolean =>
+  primary.fsid === mirror.fsid ||
+  (primary.deviceFsid === mirror.deviceFsid && primary.deviceUuid === mirror.deviceUuid);
+
+const newest = (copies: readonly Superblock[]): Superblock | undefined =>
+  copies.toSorted((a, b) => Number(b.generation - a.generation))[0];
+
+/** The mirror that a wrong primary may be rebuilt from without asking; undefined if that is not clear. */
+function trustedMirror(
+  primary: Superblock,
+  mirrors: readonly Superblock[],
+): Superblock | undefined {
+  const named = mirrors.filter((mirror) => bearsFsidOf(primary, mirror));
+  const candidates = named.length > 0 ? named : isZero(primary.block) ? mirrors : [];
+  const best = newest(candidates);
+  const agree = candidates.every(
+    (mirror) => mirror.fsid === best?.fsid && mirror.deviceUuid === best.deviceUuid,
+  );
+  return agree ? best : undefined;
+}
+
+/** Decisions 3 to 13. Throws the SystemError of the first read that it needs and that fails. */
+function judgeReadable(disk: Disk): Verdict {
+  const head = disk.read(0, signatureHeadBytes);
+
+  // 3: somebody else's, even over a valid Btrfs.
+  const name = findForeign(disk, head);
+  if (name !== null) return { kind: "foreign", name };
+
+  const hasPrimary = head.length >= primaryOffset + superblockBytes;
+  if (hasPrimary) {
+    const primary = parseSuperblock(head.subarray(primaryOffset));
+
+    // 4, 5, 6: a good primary.
+    if (isValidCopy(primary, primaryOffset)) {
+      return flawOf(primary, disk) ?? { kind: "btrfs", superblock: primary };
+    }
+
+    // 7: everything but the magic is right. That is what a deliberate wipe leaves.
+    if (primary.magic === 0n && checksumName(primary.checksumType) !== undefined) {
+      const revived = withMagic(primary);
+      if (isValidCopy(revived, primaryOffset)) {
+        return { kind: "wiped", primary, mirror: revived };
+      }
+    }
+
+    const mirrors = mirrorOffsets
+      .filter((offset) => copyOffsets(disk.sizeBytes).includes(offset))
+      .map((offset) => ({ offset, copy: parseSuperblock(disk.read(offset, superblockBytes)) }))
+      .filter(({ copy, offset }) => isValidCopy(copy, offset))
+      .map(({ copy }) => copy);
+
+    // 8: the primary is wrong, and it is beyond doubt which mirror is its own.
+    const mirror = trustedMirror(primary, mirrors);
+    if (mirror !== undefined && isZero(head.subarray(0, primaryOffset))) {
+      return flawOf(mirror, disk) ?? { kind: "damaged", primary, mirror };
+    }
+
+    // 9: there are mirrors, but it takes a person to say which filesystem this is.
+    const best = newest(mirrors);
+    if (best !== undefined) return { kind: "ambiguous", primary, mirror: best };
+  }
+
+  // 10: no valid copy, but a format of ours began here.
+  if (hasIntent(disk)) return { kind: "interrupted" };
+
+  // 11: it was a Btrfs once.
+  const magics = copyOffsets(disk.sizeBytes).map(
+    (offset) => parseSuperblock(disk.read(offset, superblockBytes)).magic,
+  );
+  if (magics.some((magic) => magic === superblockMagic || magic === temporaryMagic)) {
+    return { kind: "hopeless" };
+  }
+
+  // 12, 13: zeros wherever anything could show.
+  const offset = firstNonZero(disk);
+  return offset === null ? { kind: "blank" } : { kind: "unknown", offset };
+}
+
+/** The block with the 8 bytes of the magic put back and nothing else touched. */
+function withMagic(primary: Superblock): Superblock {
+  const block = primary.block.slice();
+  new DataView(block.buffer).setBigUint64(64, superblockMagic, true);
+  return parseSuperblock(block);
+}
+
+/**
+ * What is on this disk: a function of the bytes read and of nothing else. The
+ * decisions stand in the order of the contract, and the first that fits wins.
+ *
+ * `mountedUuid` is what the kernel says of the device: a mounted filesystem's superblock is
+ * being written, so it is not judged.
+ */
+export function judge(disk: Disk, mountedUuid: string | null): Verdict {
+  if (mountedUuid !== null) return { kind: "mounted", uuid: mountedUuid };
+  try {
+    return judgeReadable(disk);
+  } catch (error) {
+    // 1: a read error is never "blank".
+    if (error instanceof SystemError) return { kind: "unreadable", cause: error };
+    throw error;
+  }
+}
+
+/**
+ * The look of a warm boot: nothing foreign, the magic, the address, one device, large enough,
+ * no format of ours unfinished. The checksum is left to the kernel, which computes it
+ * at mount; null means that only `judge` can tell.
+ */
+export function glance(disk: Disk): Superblock | null {
+  const head = disk.read(0, signatureHeadBytes);
+  if (head.length < signatureHeadBytes) return null;
+  const primary = parseSuperblock(head.subarray(primaryOffset));
+  const looksRight =
+    primary.magic === superblockMagic &&
+    primary.address === BigInt(primaryOffset) &&
+    flawOf(primary, disk) === null;
+  return looksRight && findForeign(disk, head) === null && !hasIntent(disk) ? primary : null;
+}

@@ -1,0 +1,17 @@
+import { withFd, writeExactly } from "../linux/files.ts";
+import { type Kernel, O_RDWR } from "../linux/kernel.ts";
+
+/**
+ * Writes to the disk and waits until it is there. The only place that writes to a device, and
+ * the descriptor is closed at once: a writable one makes udev probe the disk when it closes.
+ */
+export function writeDurably(
+  kernel: Kernel,
+  path: string,
+  writes: readonly (readonly [offset: number, bytes: Uint8Array])[],
+): void {
+  withFd(kernel, kernel.open(path, O_RDWR), (fd) => {
+    for (const [offset, bytes] of writes) writeExactly(kernel, fd, bytes, offset);
+    kernel.fsync(fd);
+  });
+}

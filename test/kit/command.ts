@@ -1,0 +1,49 @@
+/** The Debian package of each program the tests start. */
+const packageOf: Readonly<Record<string, string>> = {
+  "blockdev": "util-linux",
+  "btrfs": "btrfs-progs",
+  "cp": "coreutils",
+  "losetup": "util-linux",
+  "lsattr": "e2fsprogs",
+  "mkfs.btrfs": "btrfs-progs",
+  "mkfs.ext4": "e2fsprogs",
+  "mkfs.xfs": "xfsprogs",
+  "mknod": "coreutils",
+  "mksquashfs": "squashfs-tools",
+  "mkswap": "util-linux",
+  "mount": "mount",
+  "setpriv": "util-linux",
+  "sfdisk": "fdisk",
+  "strace": "strace",
+  "umount": "mount",
+  "unshare": "util-linux",
+};
+
+/** Where a program is, or an error that names the package to install: a test is never skipped. */
+export function tool(name: string): string {
+  const found = Bun.which(name, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
+  if (found !== null) return found;
+  throw new Error(`${name} is missing: apt-get install ${packageOf[name] ?? name}`);
+}
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function tryCommand(name: string, ...args: readonly string[]): CommandResult {
+  const done = Bun.spawnSync([tool(name), ...args], { stdin: "ignore" });
+  return {
+    exitCode: done.exitCode,
+    stdout: done.stdout.toString(),
+    stderr: done.stderr.toString(),
+  };
+}
+
+/** Runs a program of the test's own set-up and returns its standard output. */
+export function command(name: string, ...args: readonly string[]): string {
+  const { exitCode, stdout, stderr } = tryCommand(name, ...args);
+  if (exitCode === 0) return stdout;
+  throw new Error(`${name} ${args.join(" ")}: exit ${exitCode}: ${stdout}${stderr}`);
+}

@@ -1,0 +1,54 @@
+import { dlopen, FFIType } from "bun:ffi";
+import { closeSync, openSync } from "node:fs";
+
+const { symbols: libc } = dlopen("libc.so.6", {
+  lseek: { args: [FFIType.i32, FFIType.i64, FFIType.i32], returns: FFIType.i64_fast },
+  flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+  ioctl: { args: [FFIType.i32, FFIType.u64, FFIType.u64], returns: FFIType.i32 },
+});
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/** Yields the parts of a sparse file that hold data. */
+export function* dataExtents(fd: number, size: number): Generator<{ start: number; end: number }> {
+  let position = 0;
+  while (position < size) {
+    const start = Number(libc.lseek(fd, position, SEEK_DATA));
+    if (start < 0) return;
+    const end = Number(libc.lseek(fd, start, SEEK_HOLE));
+    yield { start, end };
+    position = end;
+  }
+}
+
+const LOCK_EX_NB = 2 | 4;
+
+/** Takes an exclusive flock as another program would; returns how to let go of it. */
+export function lockExclusively(path: string): () => void {
+  const fd = openSync(path, "r");
+  if (libc.flock(fd, LOCK_EX_NB) !== 0) throw new Error(`${path} is locked already`);
+  return () => closeSync(fd);
+}
+
+const LOOP_CTL_ADD = 0x4c80;
+const LOOP_CTL_REMOVE = 0x4c81;
+
+function loopControl(request: number, loopNumber: number): number {
+  const fd = openSync("/dev/loop-control", "r+");
+  const result = libc.ioctl(fd, request, loopNumber);
+  closeSync(fd);
+  return result;
+}
+
+/** Makes a loop device that has a node and no medium. */
+export function addEmptyLoop(): string {
+  for (let loopNumber = 500; loopNumber < 600; loopNumber += 1) {
+    if (loopControl(LOOP_CTL_ADD, loopNumber) >= 0) return `/dev/loop${loopNumber}`;
+  }
+  throw new Error("no free number for a loop device");
+}
+
+export function removeLoop(device: string): void {
+  loopControl(LOOP_CTL_REMOVE, Number(device.replace("/dev/loop", "")));
+}
