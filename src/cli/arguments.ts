@@ -36,7 +36,12 @@ export const optionSpecs: readonly OptionSpec[] = [
     help: "size of the image, with K, M, G or T; larger than it is: it grows (default 64G)",
     actions: bringing,
   },
-  { name: "--root", value: "DIR", help: "mount everything below DIR instead of /", actions: available },
+  {
+    name: "--root",
+    value: "DIR",
+    help: "mount everything below DIR instead of /",
+    actions: available,
+  },
   {
     name: "--wait",
     value: "SECONDS",
@@ -120,7 +125,9 @@ function absolute(name: string, path: string): string {
 /** Parses what stands behind `volume ACTION`. Throws a VolumeError `usage`. */
 export function parseVolume(action: Action, argv: readonly string[]): Command {
   const specs = optionSpecs.filter((spec) => spec.actions.includes(action));
-  const schema = Object.fromEntries(specs.map(({ name, value }) => [name, value ? String : Boolean]));
+  const schema = Object.fromEntries(
+    specs.map(({ name, value }) => [name, value ? String : Boolean]),
+  );
   const help = `see: arcbox-agent volume ${action} --help`;
   let given: Record<string, unknown>;
   try {
@@ -158,8 +165,10 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
   return { action, json: given["--json"] === true, options: withoutUndefined(options) };
 }
 
-function withoutUndefined(options: {
-  [K in keyof VolumeOptions]: VolumeOptions[K] | undefined;
-}): VolumeOptions {
+function withoutUndefined(
+  options: {
+    [K in keyof VolumeOptions]: VolumeOptions[K] | undefined;
+  },
+): VolumeOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -13,7 +13,10 @@ const examples: Record<Action, readonly string[]> = {
     "arcbox-agent volume up --device /dev/sdb              a disk of one's own",
     "arcbox-agent volume up --image /srv/data.img --size 64G   a file as the disk",
   ],
-  plan: ["arcbox-agent volume plan --device /dev/sdb", "arcbox-agent volume plan --format any --json"],
+  plan: [
+    "arcbox-agent volume plan --device /dev/sdb",
+    "arcbox-agent volume plan --format any --json",
+  ],
   status: [],
   down: ["arcbox-agent volume down", "arcbox-agent volume down --image /srv/data.img"],
 };

@@ -36,7 +36,10 @@ const marks: Record<StepOutcome, readonly [mark: string, colour: Parameters<Pain
 const headlines = {
   up: { changed: "The data volume is up.", unchanged: "The data volume is up; nothing to do." },
   plan: { changed: "`up` would change what is marked +.", unchanged: "`up` would change nothing." },
-  down: { changed: "The data volume is down.", unchanged: "The data volume is down; nothing to do." },
+  down: {
+    changed: "The data volume is down.",
+    unchanged: "The data volume is down; nothing to do.",
+  },
 };
 
 /** A report for a person. The error is not in it: it goes to standard error. */
@@ -56,6 +59,7 @@ export function reportText(action: keyof typeof headlines, report: Report, paint
 
 export function errorText({ code, message, hint }: ErrorReport, paint: Paint): string {
   const first = `${paint(`arcbox-agent: ${code}:`, "red")} ${printable(message)}`;
-  return hint === undefined ? `${first}\n` : `${first}\n${paint(`  hint: ${printable(hint)}`, "dim")}\n`;
+  return hint === undefined
+    ? `${first}\n`
+    : `${first}\n${paint(`  hint: ${printable(hint)}`, "dim")}\n`;
 }
-

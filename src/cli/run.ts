@@ -83,4 +83,3 @@ function tell(kernel: Kernel, error: ErrorReport): void {
 function paintFor(kernel: Kernel, stream: Stream): Paint {
   return !process.env["NO_COLOR"] && isTerminal(kernel, stream) ? coloured : plain;
 }
-

@@ -209,7 +209,10 @@ export class LibcKernel implements Kernel {
   }
 
   ioctl(fd: number, request: number, argument: Uint8Array | number): number {
-    return this.#check(this.#libc.ioctl(fd, request, typeof argument === "number" ? asPointer(argument) : argument), "ioctl");
+    return this.#check(
+      this.#libc.ioctl(fd, request, typeof argument === "number" ? asPointer(argument) : argument),
+      "ioctl",
+    );
   }
 
   tryLock(fd: number): boolean {

@@ -1,5 +1,5 @@
 import { Errno, isErrno } from "./errno.ts";
-import { namesIn, statOrNull, withFd } from "./files.ts";
+import { namesIn, procPath, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -69,13 +69,20 @@ export function loopsOf(kernel: Kernel, image: FileStatus): AttachedLoop[] {
 
 /** Attaches an open file to a free loop device, by one ioctl (Linux 5.8). Gives its path. */
 export function attachLoop(kernel: Kernel, imageFd: number, imagePath: string): string {
+  // Opened anew: the device keeps what it is given, and with it a flock that was taken on it.
+  return withFd(kernel, kernel.open(procPath(imageFd), O_RDWR), (backing) =>
+    configureFreeLoop(kernel, backing, imagePath),
+  );
+}
+
+function configureFreeLoop(kernel: Kernel, backing: number, imagePath: string): string {
   const control = kernel.open("/dev/loop-control", O_RDWR);
   return withFd(kernel, control, () => {
     // The name is for losetup's listing only; the kernel keeps 63 bytes of it.
     const info = loopInfo.encode({ fileName: utf8(imagePath).subarray(0, 63) });
     for (let attempt = 1; ; attempt++) {
       const path = `/dev/loop${kernel.ioctl(control, LOOP_CTL_GET_FREE, 0)}`;
-      const config = loopConfig.encode({ fd: imageFd, info });
+      const config = loopConfig.encode({ fd: backing, info });
       try {
         withFd(kernel, kernel.open(path, O_RDWR), (fd) => kernel.ioctl(fd, LOOP_CONFIGURE, config));
         return path;

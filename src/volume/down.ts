@@ -156,7 +156,8 @@ function proveGone(kernel: Kernel, source: Source, uuid: string, isOurs: IsOurs)
       continue;
     }
     const found = holdersOf(kernel, isOurs);
-    const why = found.length > 0 ? holdersText(found) : "by something that cannot be seen from here";
+    const why =
+      found.length > 0 ? holdersText(found) : "by something that cannot be seen from here";
     throw stillInUse(source, why, stopHint);
   }
 }

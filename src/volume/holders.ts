@@ -44,7 +44,11 @@ function listing(kernel: Kernel, path: string): string[] {
 }
 
 /** How a process uses one of these mounts; null when it does not. */
-function useBy(kernel: Kernel, pid: number, isOurs: (mountId: number | null) => boolean): string | null {
+function useBy(
+  kernel: Kernel,
+  pid: number,
+  isOurs: (mountId: number | null) => boolean,
+): string | null {
   const leadsToUs = (link: string): boolean => isOurs(mountIdOf(kernel, `/proc/${pid}/${link}`));
   if (leadsToUs("cwd")) return "works in it";
   if (leadsToUs("root")) return "has its root in it";
@@ -59,10 +63,7 @@ function useBy(kernel: Kernel, pid: number, isOurs: (mountId: number | null) => 
 }
 
 /** The processes, in every mount namespace, that keep the filesystem of these mounts in use. */
-export function holdersOf(
-  kernel: Kernel,
-  isOurs: (mount: Mount) => boolean,
-): readonly Holder[] {
+export function holdersOf(kernel: Kernel, isOurs: (mount: Mount) => boolean): readonly Holder[] {
   const ownNamespace = kernel.readlink("/proc/self/ns/mnt");
   const self = kernel.readlink("/proc/self");
   const pids = namesIn(kernel, "/proc").filter((name) => /^\d+$/.test(name) && name !== self);
@@ -108,7 +109,9 @@ export function loopsBelow(kernel: Kernel, paths: readonly string[]): readonly H
   return namesIn(kernel, "/sys/block").flatMap((name) => {
     const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
     const isBelow = file !== null && paths.some((path) => file.startsWith(`${path}/`));
-    return isBelow ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}`, onlyByCopy: false }] : [];
+    return isBelow
+      ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}`, onlyByCopy: false }]
+      : [];
   });
 }
 

@@ -150,7 +150,10 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
       }
       let wantedBytes = decideImageBytes(fileBytes, request);
-      if (wantedBytes > fileBytes && hasIntent(fileDisk(kernel, fd, fileBytes, wholeSectors(fileBytes)))) {
+      if (
+        wantedBytes > fileBytes &&
+        hasIntent(fileDisk(kernel, fd, fileBytes, wholeSectors(fileBytes)))
+      ) {
         // The record of an unfinished format is found by the size that the disk had then.
         request.note("the image grows on the next run: first an interrupted format is finished");
         wantedBytes = fileBytes;

@@ -23,12 +23,7 @@ function holderOf(kernel: Kernel, fd: number): string {
  * Takes the exclusive lock that keeps two runs (and udev) apart; it is held until the
  * descriptor is closed, here and in every process that inherited it.
  */
-export function lock(
-  kernel: Kernel,
-  fd: number,
-  path: string,
-  progress: Progress,
-): void {
+export function lock(kernel: Kernel, fd: number, path: string, progress: Progress): void {
   if (kernel.tryLock(fd)) return;
   progress(`waiting for the lock on ${path} that ${holderOf(kernel, fd)} holds`);
   const deadlineMs = kernel.nowMs() + lockWaitMs;

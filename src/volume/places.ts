@@ -13,7 +13,14 @@ import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
 import type { MountReport, StepResult } from "./report.ts";
 import type { Source } from "./source.ts";
-import { decideTarget, lookAtTarget, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
+import {
+  decideTarget,
+  lookAtTarget,
+  openRoot,
+  type Root,
+  type Target,
+  targetsOf,
+} from "./targets.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** Where the volume belongs, and where it is already. */
@@ -68,7 +75,8 @@ export function openTop({ kernel, descriptors }: Context, root: Root, whole: Tar
 export function assertWritable(kernel: Kernel, top: number, mounts: readonly Mount[]): void {
   const { mountId } = statFd(kernel, top);
   const mount = readMounts(kernel).find(({ id }) => id === mountId);
-  if (mount === undefined) throw new VolumeError("mount-failed", "the volume was unmounted meanwhile");
+  if (mount === undefined)
+    throw new VolumeError("mount-failed", "the volume was unmounted meanwhile");
   if (!mount.superOptions.includes("ro") && !mount.options.includes("ro")) return;
   const others = pathsOf(mounts);
   throw new VolumeError("read-only", `the filesystem on ${mount.source} is mounted read-only`, {

@@ -81,6 +81,8 @@ function lookInside(context: Context, source: Source, { places }: Survey): Insid
   const subvolumes = recorder.in("subvolumes", () =>
     subvolumesResult(missingSubvolumes(kernel, top, layout).length, layout),
   );
-  const nocow = recorder.in("nocow", () => planNocow(lookAtNocow(kernel, top, layout, note), layout));
+  const nocow = recorder.in("nocow", () =>
+    planNocow(lookAtNocow(kernel, top, layout, note), layout),
+  );
   return { capacity, subvolumes, nocow };
 }

@@ -1,5 +1,11 @@
 import { deviceDisk, type Disk } from "./disk.ts";
-import { candidatePaths, openDevice, openDeviceNow, type OpenDevice, reopenDevice } from "./device.ts";
+import {
+  candidatePaths,
+  openDevice,
+  openDeviceNow,
+  type OpenDevice,
+  reopenDevice,
+} from "./device.ts";
 import type { Context, Progress } from "./context.ts";
 import { imageDisk, type OpenImage, openImage } from "./image.ts";
 import { lock } from "./lock.ts";

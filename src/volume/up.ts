@@ -126,14 +126,11 @@ function formatDisk(context: Context, source: Source, overwrite: boolean): void 
 }
 
 /** A report says only what is so: what was written is read again. */
-function assertSound(
-  { recorder }: Context,
-  source: Source,
-  { kind }: FilesystemAction,
-): void {
+function assertSound({ recorder }: Context, source: Source, { kind }: FilesystemAction): void {
   const now = judge(source.disk, null);
   if (now.kind !== "btrfs") {
-    const [code, done] = kind === "format" ? ["format-failed" as const, "format"] : ["damaged" as const, "repair"];
+    const [code, done] =
+      kind === "format" ? ["format-failed" as const, "format"] : ["damaged" as const, "repair"];
     throw new VolumeError(code, `after the ${done} ${source.path} reads as ${now.kind}`, {
       hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
     });
