@@ -1,4 +1,4 @@
-import { raw, struct, u16, u32, u64, u8 } from "../linux/struct.ts";
+import { raw, struct, u8, u16, u32, u64 } from "../linux/struct.ts";
 import { textUntilNul, uuidText } from "../linux/text.ts";
 import { checksumOf } from "./checksum.ts";
 

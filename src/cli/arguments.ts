@@ -135,7 +135,7 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
   } catch (error) {
     throw usage(error instanceof Error ? error.message : String(error), help);
   }
-  const [extra] = Array.isArray(given["_"]) ? given["_"] : [];
+  const [extra] = Array.isArray(given._) ? given._ : [];
   if (extra !== undefined) throw usage(`unexpected argument ${shown(String(extra))}`, help);
 
   const text = (name: string): string | undefined => {

@@ -1,3 +1,4 @@
+import { version } from "../../package.json" with { type: "json" };
 import type { Kernel } from "../linux/kernel.ts";
 import { down } from "../volume/down.ts";
 import { exitStatusOf, VolumeError } from "../volume/error.ts";
@@ -8,7 +9,6 @@ import { parseVolume } from "./arguments.ts";
 import { programHelp, volumeHelp } from "./help.ts";
 import { coloured, errorText, json, type Paint, plain, printable, reportText } from "./render.ts";
 import { isTerminal, print, type Stream } from "./terminal.ts";
-import { version } from "../../package.json" with { type: "json" };
 
 const operations = { up, plan, down };
 
@@ -81,5 +81,5 @@ function tell(kernel: Kernel, error: ErrorReport): void {
 
 /** Colour only for a terminal, and not where NO_COLOR asks for none (no-color.org). */
 function paintFor(kernel: Kernel, stream: Stream): Paint {
-  return !process.env["NO_COLOR"] && isTerminal(kernel, stream) ? coloured : plain;
+  return !process.env.NO_COLOR && isTerminal(kernel, stream) ? coloured : plain;
 }

@@ -1,11 +1,10 @@
-import { io, ior } from "./ioctl.ts";
 import { withFd } from "./files.ts";
+import { io, ior } from "./ioctl.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "./kernel.ts";
 import { struct, u32, u64 } from "./struct.ts";
 
 /** linux/fs.h; BLKGETSIZE64 is declared with a size_t. */
 const BLKROGET = io(0x12, 94);
-const BLKSSZGET = io(0x12, 104);
 const BLKGETSIZE64 = ior(0x12, 114, 8);
 
 const answer32 = struct(4, { value: u32(0) });
@@ -22,13 +21,6 @@ export function isDeviceReadOnly(kernel: Kernel, fd: number): boolean {
   const buffer = answer32.encode({});
   kernel.ioctl(fd, BLKROGET, buffer);
   return answer32.decode(buffer).value !== 0;
-}
-
-/** The logical sector size, the alignment that O_DIRECT wants. */
-export function sectorSizeBytes(kernel: Kernel, fd: number): number {
-  const buffer = answer32.encode({});
-  kernel.ioctl(fd, BLKSSZGET, buffer);
-  return answer32.decode(buffer).value;
 }
 
 /** The kernel's own name of a device, such as "vdb", from its "major:minor". */

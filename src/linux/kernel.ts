@@ -54,6 +54,8 @@ export interface Kernel {
    * worse than a moment's delay.
    */
   uninterrupted<T>(work: () => T): T;
+  /** The name libblkid has for what is on an open disk; null when it has none or is not there. */
+  signatureName(fd: number): string | null;
   /** A clock that only goes forward, in milliseconds. */
   nowMs(): number;
   /** 16 random bytes. */
@@ -98,7 +100,6 @@ export const O_NOFOLLOW = onArm64 ? 0o100000 : 0o400000;
 
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
-export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
@@ -117,4 +118,3 @@ const S_IFMT = 0o170000;
 export const isDirectory = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o040000;
 export const isRegularFile = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o100000;
 export const isBlockDevice = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o060000;
-export const isSymlink = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o120000;

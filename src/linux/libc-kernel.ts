@@ -1,4 +1,5 @@
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { blkidName } from "./blkid.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
 import type { FileStatus, Kernel, ProgramResult } from "./kernel.ts";
 import { O_CLOEXEC } from "./kernel.ts";
@@ -297,6 +298,10 @@ export class LibcKernel implements Kernel {
         signal(number, before[i] ?? null);
       });
     }
+  }
+
+  signatureName(fd: number): string | null {
+    return blkidName(fd);
   }
 
   nowMs(): number {

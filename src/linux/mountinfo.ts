@@ -24,7 +24,7 @@ const space = 0x20;
 const newline = 0x0a;
 
 /** "\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
-function unescape(field: Uint8Array): string {
+function withoutEscapes(field: Uint8Array): string {
   if (!field.includes(backslash)) return fromUtf8(field);
   const bytes: number[] = [];
   for (let i = 0; i < field.length; i++) {
@@ -53,7 +53,7 @@ function* split(bytes: Uint8Array, separator: number): Generator<Uint8Array> {
 export function parseMountinfo(bytes: Uint8Array): Mount[] {
   const mounts: Mount[] = [];
   for (const line of split(bytes, newline)) {
-    const fields = [...split(line, space)].map(unescape);
+    const fields = [...split(line, space)].map(withoutEscapes);
     const [id, parentId, device, root, path, options] = fields;
     // Between the options and "-" stand any number of tags such as "shared:1".
     const dash = fields.indexOf("-", 6);

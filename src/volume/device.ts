@@ -1,12 +1,12 @@
+import { waitForAppearance } from "../linux/appearance.ts";
 import { deviceSizeBytes, isDeviceReadOnly, kernelName } from "../linux/block-device.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
 import { statFd } from "../linux/files.ts";
-import { waitForAppearance } from "../linux/appearance.ts";
 import {
+  type FileStatus,
   isBlockDevice,
   isDirectory,
   isRegularFile,
-  type FileStatus,
   type Kernel,
   O_NONBLOCK,
   O_RDONLY,

@@ -4,7 +4,7 @@ import { statOrNull } from "../linux/files.ts";
 import { type Kernel, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
 import { isAttached } from "../linux/loop.ts";
 import { type Mount, readMounts } from "../linux/mountinfo.ts";
-import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { type Holder, holdersOf, holdersText, loopsBelow } from "./holders.ts";
 import type { VolumeOptions } from "./options.ts";

@@ -28,7 +28,7 @@ export interface FilesystemFacts {
   readonly format: FormatPolicy;
   readonly repair: RepairPolicy;
   /** A further name of what is on the disk, from a system library. */
-  readonly alsoKnownAs?: string | undefined;
+  readonly alsoKnownAs?: string | null;
 }
 
 const rescueHint =
@@ -37,10 +37,10 @@ const rescueHint =
 
 /** Why this verdict cannot be used, in words. */
 function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): VolumeError {
-  const known = alsoKnownAs === undefined ? "" : ` (it looks like ${alsoKnownAs})`;
+  const known = alsoKnownAs ? ` (it looks like ${alsoKnownAs})` : "";
   switch (verdict.kind) {
     case "foreign":
-      return new VolumeError("foreign", `${device} already holds ${verdict.name}${known}`, {
+      return new VolumeError("foreign", `${device} already holds ${verdict.name}`, {
         hint: "choose another disk; to destroy what is on it: --format any",
       });
     case "unknown":

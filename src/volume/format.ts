@@ -17,7 +17,7 @@ const systemFolders = [
 
 /** The path of mkfs.btrfs: from the PATH, or where systems keep it when the PATH leaves that out. */
 export function findMkfs(kernel: Kernel): string {
-  const folders = (process.env["PATH"] ?? "").split(":").filter((folder) => folder.startsWith("/"));
+  const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
   for (const folder of [...folders, ...systemFolders]) {
     const path = `${folder}/mkfs.btrfs`;
     const status = statOrNull(kernel, path);

@@ -1,5 +1,5 @@
 import type { Superblock } from "../btrfs/superblock.ts";
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { Errno, isErrno, type SystemError } from "../linux/errno.ts";
 import { makeDirectoryBeneath, namesIn, procPath, withFd } from "../linux/files.ts";
 import { type Kernel, MNT_DETACH, MS_NOATIME, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
@@ -28,6 +28,10 @@ export class MountJournal {
       this.#kernel.mount(device, procPath(fd), "btrfs", MS_NOATIME, data);
     });
     this.#paths.push(target.path);
+  }
+
+  get isEmpty(): boolean {
+    return this.#paths.length === 0;
   }
 
   /** Unmounts what was mounted; gives a sentence for each that would not go. */

@@ -1,6 +1,6 @@
 import type { Kernel } from "../linux/kernel.ts";
 import { lookAtCapacity, planCapacity } from "./capacity.ts";
-import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { filesystemResult } from "./filesystem.ts";
 import { hasIntent } from "./intent.ts";
 import { lookAtNocow, planNocow } from "./nocow.ts";

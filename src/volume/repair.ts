@@ -4,9 +4,9 @@ import {
   superblockBytes,
   withFields,
 } from "../btrfs/superblock.ts";
+import { alignedBuffer } from "../linux/aligned-buffer.ts";
 import { readExactly, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECT, O_RDONLY } from "../linux/kernel.ts";
-import { alignedBuffer } from "../linux/aligned-buffer.ts";
 import { VolumeError } from "./error.ts";
 import { writeDurably } from "./write.ts";
 

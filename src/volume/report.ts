@@ -95,6 +95,18 @@ export class Recorder {
     this.#results.set(step, result);
   }
 
+  /** These steps had changed something that was taken back after a failure. */
+  retract(...steps: readonly StepName[]): void {
+    for (const step of steps) {
+      const result = this.#results.get(step);
+      if (result?.outcome !== "changed") continue;
+      this.set(step, {
+        outcome: "kept",
+        detail: `${result.detail}, and taken back after the failure`,
+      });
+    }
+  }
+
   /** The disk of this operation, and the step `device`. */
   disk(device: string, bytes: number, result: StepResult): void {
     this.device = device;

@@ -1,21 +1,21 @@
-import { deviceDisk, type Disk } from "./disk.ts";
-import {
-  candidatePaths,
-  openDevice,
-  openDeviceNow,
-  type OpenDevice,
-  reopenDevice,
-} from "./device.ts";
-import type { Context, Progress } from "./context.ts";
-import { imageDisk, type OpenImage, openImage } from "./image.ts";
-import { lock } from "./lock.ts";
-import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import { mountedUuid } from "../btrfs/mounted.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
+import type { Context, Progress } from "./context.ts";
+import {
+  candidatePaths,
+  type OpenDevice,
+  openDevice,
+  openDeviceNow,
+  reopenDevice,
+} from "./device.ts";
+import { type Disk, deviceDisk } from "./disk.ts";
+import { VolumeError } from "./error.ts";
+import { imageDisk, type OpenImage, openImage } from "./image.ts";
+import { lock } from "./lock.ts";
+import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import { sizeText } from "./size.ts";
-import { VolumeError } from "./error.ts";
 
 /**
  * The disk of this run, open and locked: a block device, or an image that may not be
@@ -96,22 +96,26 @@ export class Source {
     return this.#device !== null;
   }
 
+  /** What a system library takes the disk for, to name it in a refusal. */
+  signatureName(): string | null {
+    const fd = this.#device?.fd ?? this.#image?.fd ?? null;
+    return fd === null ? null : this.#kernel.signatureName(fd);
+  }
+
   /** The UUID under which the kernel has it mounted, in whatever mount namespace. */
   mountedUuid(): string | null {
     return this.#device === null ? null : mountedUuid(this.#kernel, this.#device.name);
   }
 
-  /** What `prepare` would do. */
-  plan(): StepResult {
-    const image = this.#image;
-    if (image === null) return { outcome: "kept", detail: this.#description() };
-    const changes = this.#changesDue(image);
-    if (changes.length === 0) return { outcome: "kept", detail: this.#description() };
-    return { outcome: "changed", detail: `${image.path}: ${changes.join(", ")}` };
+  asFound(): StepResult {
+    return { outcome: "kept", detail: `${this.path}, ${sizeText(this.disk.sizeBytes)}` };
   }
 
-  #description(): string {
-    return `${this.path}, ${sizeText(this.disk.sizeBytes)}`;
+  /** What `prepare` would do. */
+  plan(): StepResult {
+    const changes = this.#image === null ? [] : this.#changesDue(this.#image);
+    if (changes.length === 0) return this.asFound();
+    return { outcome: "changed", detail: `${this.#image?.path}: ${changes.join(", ")}` };
   }
 
   #changesDue(image: OpenImage): string[] {
@@ -190,6 +194,7 @@ export class Source {
 /** Opens the disk of an operation and puts it into the report. */
 export function openSource(context: Context): Source {
   const source = Source.open(context);
-  context.recorder.disk(source.path, source.disk.sizeBytes, source.plan());
+  const result = context.acting ? source.asFound() : source.plan();
+  context.recorder.disk(source.path, source.disk.sizeBytes, result);
   return source;
 }

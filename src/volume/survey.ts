@@ -57,6 +57,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     verdict,
     format: options.format ?? formatPolicyOf(readCmdline(kernel)),
     repair: options.repair ?? "auto",
+    alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,
   });
   if (action.kind === "format") {
     findMkfs(kernel);

@@ -3,7 +3,7 @@ import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { hex } from "../linux/text.ts";
 import { growToDevice, lookAtCapacity } from "./capacity.ts";
-import { closeAll, type Context, newContext, type Progress } from "./context.ts";
+import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { type FilesystemAction, filesystemResult } from "./filesystem.ts";
 import { findMkfs, format } from "./format.ts";
@@ -50,12 +50,21 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
     recorder.fail(error);
     // Descriptors inside the mounts would keep them busy.
     closeAll(context);
-    for (const left of journal.undo()) note(left);
+    takeBack(context, journal);
     source?.undo(note);
   } finally {
     closeAll(context);
   }
   return recorder.report();
+}
+
+/** Undoes the mounts, and no step goes on saying that it mounted something. */
+function takeBack({ recorder, note }: Context, journal: MountJournal): void {
+  if (journal.isEmpty) return;
+  const left = journal.undo();
+  for (const sentence of left) note(sentence);
+  recorder.retract("mount", "mountpoints");
+  recorder.mounts = [];
 }
 
 function bringUp(context: Context, source: Source, journal: MountJournal): void {

@@ -1,3 +1,4 @@
+import { checksumName } from "../btrfs/checksum.ts";
 import {
   copyOffsets,
   isValidCopy,
@@ -9,7 +10,6 @@ import {
   superblockMagic,
   temporaryMagic,
 } from "../btrfs/superblock.ts";
-import { checksumName } from "../btrfs/checksum.ts";
 import { SystemError } from "../linux/errno.ts";
 import { firstNonZero } from "./blank.ts";
 import type { Disk } from "./disk.ts";
