@@ -26,8 +26,8 @@ export class MountJournal {
     withFd(this.#kernel, fd, () => {
       // Through the descriptor: whoever swaps a directory for a link now is too late.
       this.#kernel.mount(device, procPath(fd), "btrfs", MS_NOATIME, data);
+      this.#paths.push(target.path);
     });
-    this.#paths.push(target.path);
   }
 
   get isEmpty(): boolean {
@@ -127,6 +127,12 @@ export function mountError(
     return new VolumeError("unsupported", "this kernel has no Btrfs", {
       cause: error,
       hint: "load its module (modprobe btrfs) or use a kernel that has it",
+    });
+  }
+  if (isErrno(error, Errno.EEXIST)) {
+    return new VolumeError("mount-failed", about, {
+      cause: error,
+      hint: "a filesystem with the same UUID is mounted from another disk: is one a copy of the other?",
     });
   }
   if (isErrno(error, Errno.EROFS, Errno.EACCES)) {

@@ -1,4 +1,4 @@
-import { Errno, isErrno } from "../linux/errno.ts";
+import { Errno, SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { type ErrorCode, VolumeError } from "./error.ts";
 import type { Verdict } from "./verdict.ts";
@@ -127,7 +127,7 @@ export class Recorder {
 
   /** The current step failed. Anything but a VolumeError is a fault of the program: `internal`. */
   fail(error: unknown): void {
-    const { code, message, hint } = asVolumeError(error);
+    const { code, message, hint } = asVolumeError(error, this.#current);
     this.set(this.#current, { outcome: "failed", detail: message });
     this.#error = { code, message, ...(hint === undefined ? {} : { hint }) };
   }
@@ -153,14 +153,31 @@ export class Recorder {
   }
 }
 
-function asVolumeError(error: unknown): VolumeError {
+/** A system call that nothing above put into words: its errno decides, or else the step it failed in. */
+function asVolumeError(error: unknown, step: StepName): VolumeError {
   if (error instanceof VolumeError) return error;
-  if (isErrno(error, Errno.EPERM, Errno.EACCES)) {
-    return new VolumeError("permission", `${error.message}: not permitted`, {
-      cause: error,
-      hint: "run it as root",
-    });
+  if (!(error instanceof SystemError)) {
+    const text = error instanceof Error ? error.message : String(error);
+    return new VolumeError("internal", text, { cause: error });
   }
-  const text = error instanceof Error ? error.message : String(error);
-  return new VolumeError("internal", text, { cause: error });
+  const code = codeOfErrno.get(error.errno) ?? codeOfStep[step] ?? "mount-failed";
+  const hint = code === "permission" ? "run it as root" : "see the kernel's log (dmesg)";
+  return new VolumeError(code, error.message, { cause: error, hint });
 }
+
+const codeOfErrno: ReadonlyMap<number, ErrorCode> = new Map([
+  [Errno.EPERM, "permission"],
+  [Errno.EACCES, "permission"],
+  [Errno.ENOSPC, "no-space"],
+  [Errno.EDQUOT, "no-space"],
+  [Errno.EROFS, "read-only"],
+  [Errno.EBUSY, "busy"],
+  [Errno.ENOSYS, "unsupported"],
+]);
+
+const codeOfStep: Partial<Record<StepName, ErrorCode>> = {
+  device: "unreadable",
+  filesystem: "unreadable",
+  unmount: "busy",
+  detach: "busy",
+};

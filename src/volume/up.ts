@@ -98,10 +98,21 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
     return;
   }
   source.beginWriting();
-  if (action.kind === "repair") repair(context, source, verdict, action);
-  else formatDisk(context, source, action.overwrite);
+  try {
+    if (action.kind === "repair") repair(context, source, verdict, action);
+    else formatDisk(context, source, action.overwrite);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new VolumeError(codeOf(action), `${source.path} could not be written: ${error.message}`, {
+      cause: error,
+      hint: "see the kernel's log (dmesg); the next run goes on from here",
+    });
+  }
   assertSound(context, source, action);
 }
+
+const codeOf = ({ kind }: FilesystemAction): "format-failed" | "damaged" =>
+  kind === "format" ? "format-failed" : "damaged";
 
 type Repair = Extract<FilesystemAction, { kind: "repair" }>;
 
@@ -135,14 +146,16 @@ function formatDisk(context: Context, source: Source, overwrite: boolean): void 
 }
 
 /** A report says only what is so: what was written is read again. */
-function assertSound({ recorder }: Context, source: Source, { kind }: FilesystemAction): void {
+function assertSound({ recorder }: Context, source: Source, action: FilesystemAction): void {
   const now = judge(source.disk, null);
   if (now.kind !== "btrfs") {
-    const [code, done] =
-      kind === "format" ? ["format-failed" as const, "format"] : ["damaged" as const, "repair"];
-    throw new VolumeError(code, `after the ${done} ${source.path} reads as ${now.kind}`, {
-      hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
-    });
+    throw new VolumeError(
+      codeOf(action),
+      `${source.path} was written and now reads as ${now.kind}`,
+      {
+        hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
+      },
+    );
   }
   recorder.uuid = now.superblock.fsid;
 }
