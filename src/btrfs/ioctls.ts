@@ -59,7 +59,7 @@ export function encodeVolumeArguments(call: string, name: string): Uint8Array {
 }
 
 /** Runs an ioctl and names it in the error, which the kernel's number alone would not. */
-function named<T>(call: string, subject: string | undefined, run: () => T): T {
+export function named<T>(call: string, subject: string | undefined, run: () => T): T {
   try {
     return run();
   } catch (error) {
@@ -151,6 +151,46 @@ export function getInodeFlags(kernel: Kernel, fd: number): number {
 export function setInodeFlags(kernel: Kernel, fd: number, flags: number): void {
   const argument = inodeFlags.encode({ flags });
   named("FS_IOC_SETFLAGS", undefined, () => kernel.ioctl(fd, FS_IOC_SETFLAGS, argument));
+}
+
+/** struct btrfs_ioctl_get_subvol_info_args */
+const subvolumeInfoArguments = struct(504, {
+  id: u64(0),
+  name: raw(8, 256),
+  parentId: u64(264),
+  generation: u64(280),
+  flags: u64(288),
+  uuid: raw(296, 16),
+  parentUuid: raw(312, 16),
+});
+export const GET_SUBVOL_INFO = ior(btrfs, 60, subvolumeInfoArguments.sizeBytes);
+
+export interface SubvolumeInfo {
+  readonly id: bigint;
+  readonly name: string;
+  readonly parentId: bigint;
+  readonly generation: bigint;
+  readonly readOnly: boolean;
+  readonly uuid: string;
+  /** The subvolume it is a snapshot of. */
+  readonly parentUuid: string;
+}
+
+/** The subvolume that the descriptor is in. Needs no privilege. */
+export function subvolumeInfo(kernel: Kernel, fd: number): SubvolumeInfo {
+  const argument = subvolumeInfoArguments.encode({});
+  named("BTRFS_IOC_GET_SUBVOL_INFO", undefined, () => kernel.ioctl(fd, GET_SUBVOL_INFO, argument));
+  const fields = subvolumeInfoArguments.decode(argument);
+  return {
+    id: fields.id,
+    name: textUntilNul(fields.name),
+    parentId: fields.parentId,
+    generation: fields.generation,
+    // The flag of the root item, not that of SUBVOL_GETFLAGS: BTRFS_ROOT_SUBVOL_RDONLY is bit 0.
+    readOnly: (fields.flags & 1n) !== 0n,
+    uuid: uuidText(fields.uuid),
+    parentUuid: uuidText(fields.parentUuid),
+  };
 }
 
 /** The special number of every subvolume's root directory (BTRFS_FIRST_FREE_OBJECTID). */

@@ -35,6 +35,7 @@ export const superblockFields = struct(superblockBytes, {
   logRootLevel: u8(200),
   deviceId: u64(201),
   deviceBytes: u64(209),
+  deviceUsedBytes: u64(217),
   deviceUuid: raw(267, 16),
   deviceFsid: raw(283, 16),
   label: raw(299, 256),
@@ -54,6 +55,8 @@ export interface Superblock {
   readonly deviceId: bigint;
   /** Size of the device as the filesystem uses it, dev_item.total_bytes. */
   readonly deviceBytes: bigint;
+  /** What of it is given to chunks, dev_item.bytes_used. */
+  readonly deviceUsedBytes: bigint;
   readonly deviceUuid: string;
   /** The UUID that the device's own entry carries (differs from fsid after `btrfstune -m`). */
   readonly deviceFsid: string;

@@ -1,6 +1,7 @@
 import arg from "arg";
 import { VolumeError } from "../volume/error.ts";
 import { formatPolicies, repairPolicies, type VolumeOptions } from "../volume/options.ts";
+import { parseSelector } from "../volume/selector.ts";
 
 export const actions = ["up", "plan", "status", "down"] as const;
 export type Action = (typeof actions)[number];
@@ -21,7 +22,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "--device",
     value: "DISK",
-    help: "the disk, such as /dev/vdb (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
+    help: "the disk: a path, serial=ID, uuid=UUID or label=NAME (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
     actions: available,
   },
   {
@@ -153,7 +154,9 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
     throw usage("--size goes with --image", "a disk has the size it has");
   }
   const options = {
-    device: map("--device", (value) => absolute("--device", value)),
+    device: map("--device", (value) =>
+      parseSelector(value) === null ? absolute("--device", value) : value,
+    ),
     image: map("--image", (value) => absolute("--image", value)),
     sizeBytes: map("--size", parseSize),
     root: map("--root", (value) => absolute("--root", value)),

@@ -13,6 +13,8 @@ export interface Context {
   readonly layout: Layout;
   /** False for a plan, which changes nothing. */
   readonly acting: boolean;
+  /** False for a status, which waits for nobody. */
+  readonly locking: boolean;
   readonly recorder: Recorder;
   readonly progress: Progress;
   readonly note: (text: string) => void;
@@ -25,11 +27,12 @@ export function newContext(
   options: VolumeOptions,
   acting: boolean,
   progress: Progress,
+  locking = true,
 ): Context {
   const recorder = new Recorder(kernel);
   const note = (text: string): void => recorder.note(text);
   const layout = layoutOf(options);
-  return { kernel, options, layout, acting, recorder, progress, note, descriptors: [] };
+  return { kernel, options, layout, acting, locking, recorder, progress, note, descriptors: [] };
 }
 
 /** Closes what the operation left open. */

@@ -14,6 +14,7 @@ import {
 import { cmdlineValue, readCmdline } from "./cmdline.ts";
 import type { Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { parseSelector, type Selector, seenDisks, selectDevice } from "./selector.ts";
 
 /** A block device that is open for reading, and what was seen of it. */
 export interface OpenDevice {
@@ -30,10 +31,18 @@ export interface OpenDevice {
 const hypervisorDevice = "/dev/arcboxhvc1";
 const virtioDevice = "/dev/vdb";
 
-/** The paths that may be the disk, best first: asked for, on the kernel command line, or usual. */
-export function candidatePaths(kernel: Kernel, asked: string | undefined): readonly string[] {
-  const path = asked ?? cmdlineValue(readCmdline(kernel), "arcbox.docker_data_device");
-  return path === undefined ? [hypervisorDevice, virtioDevice] : [path];
+/** Which disk is meant: a selector, or paths of which the first that is there is taken. */
+export interface Choice {
+  readonly selector: Selector | null;
+  readonly paths: readonly string[];
+}
+
+/** The disk that was asked for, or is on the kernel command line, or has a usual name. */
+export function chooseDevice(kernel: Kernel, asked: string | undefined): Choice {
+  const text = asked ?? cmdlineValue(readCmdline(kernel), "arcbox.docker_data_device");
+  if (text === undefined) return { selector: null, paths: [hypervisorDevice, virtioDevice] };
+  const selector = parseSelector(text);
+  return { selector, paths: selector === null ? [text] : [] };
 }
 
 function kindOf(status: FileStatus): string {
@@ -97,22 +106,31 @@ export function openDeviceNow(kernel: Kernel, paths: readonly string[]): OpenDev
 /** Opens the device, and waits for it when it is not there yet. */
 export function openDevice(
   kernel: Kernel,
-  paths: readonly string[],
+  { selector, paths }: Choice,
   waitMs: number,
   progress: Progress,
 ): OpenDevice {
-  const look = (): OpenDevice | null => openDeviceNow(kernel, paths);
+  const look = (): OpenDevice | null => {
+    if (selector === null) return openDeviceNow(kernel, paths);
+    const path = selectDevice(kernel, selector);
+    return path === null ? null : openDeviceNow(kernel, [path]);
+  };
   const atOnce = look();
   if (atOnce !== null) return atOnce;
-  const names = paths.join(" or ");
+  const name = selector === null ? paths.join(" or ") : `${selector.by}=${selector.value}`;
   if (waitMs > 0) {
-    progress(`waiting for ${names}`);
+    progress(`waiting for ${name}`);
     const device = waitForAppearance(kernel, paths, waitMs, look);
     if (device !== null) return device;
   }
-  throw new VolumeError("device-missing", `${names} did not appear within ${waitMs / 1000} s`, {
-    hint: "name the disk with --device, or give it more time with --wait SECONDS",
-  });
+  const seen = selector === null ? "" : ` (${seenDisks(kernel, selector)})`;
+  throw new VolumeError(
+    "device-missing",
+    `${name} did not appear within ${waitMs / 1000} s${seen}`,
+    {
+      hint: "name the disk with --device, or give it more time with --wait SECONDS",
+    },
+  );
 }
 
 /** The same device, opened anew after something changed its size. */

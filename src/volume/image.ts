@@ -40,6 +40,7 @@ interface ImageRequest {
   readonly defaultBytes: number;
   /** A missing file is made only when acting. */
   readonly acting: boolean;
+  readonly locking: boolean;
   readonly progress: Progress;
   readonly note: (text: string) => void;
 }
@@ -140,7 +141,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
           hint: "to use a disk, give it with --device",
         });
       }
-      lock(kernel, fd, path, request.progress);
+      if (request.locking) lock(kernel, fd, path, request.progress);
       const status = statFd(kernel, fd);
       // A run that failed took its new file away while we waited for the lock.
       if (status.linkCount === 0) continue;

@@ -8,7 +8,10 @@ export const repairPolicies: readonly RepairPolicy[] = ["auto", "always", "never
 
 /** What a caller may choose; everything has a default. */
 export interface VolumeOptions {
-  /** Path of a block device; the kernel command line and the usual names are tried without it. */
+  /**
+   * Path of a block device, or "serial=ID", "uuid=UUID", "label=NAME". Without it, the kernel
+   * command line and the usual names are tried.
+   */
   readonly device?: string;
   /** A file to use as the disk instead. */
   readonly image?: string;

@@ -3,7 +3,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
 import type { Context, Progress } from "./context.ts";
 import {
-  candidatePaths,
+  chooseDevice,
   type OpenDevice,
   openDevice,
   openDeviceNow,
@@ -15,6 +15,7 @@ import { imageDisk, type OpenImage, openImage } from "./image.ts";
 import { lock } from "./lock.ts";
 import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
+import type { Selector } from "./selector.ts";
 import { sizeText } from "./size.ts";
 
 /**
@@ -22,6 +23,8 @@ import { sizeText } from "./size.ts";
  * attached yet. Nothing is changed until `prepare`.
  */
 export class Source {
+  /** False for a disk that was named by what is on it. */
+  readonly mayBeFormatted: boolean;
   readonly #kernel: Kernel;
   readonly #image: OpenImage | null;
   #device: OpenDevice | null;
@@ -30,31 +33,40 @@ export class Source {
   #prepared = false;
   #untouched = true;
 
-  private constructor(kernel: Kernel, image: OpenImage | null, device: OpenDevice | null) {
+  private constructor(
+    kernel: Kernel,
+    image: OpenImage | null,
+    device: OpenDevice | null,
+    selector: Selector | null = null,
+  ) {
     this.#kernel = kernel;
     this.#image = image;
     this.#device = device;
+    this.mayBeFormatted = selector === null || selector.by === "serial";
   }
 
   /** Opens and locks. A missing image is made only when the operation is acting. */
   static open(context: Context): Source {
-    const { kernel, options, acting, note, progress } = context;
+    const { kernel, options, acting, locking, note, progress } = context;
     if (options.image === undefined) {
-      const paths = candidatePaths(kernel, options.device);
+      const choice = chooseDevice(kernel, options.device);
       const waitMs = options.waitMs ?? defaultWaitMs;
-      const device = openDevice(kernel, paths, waitMs, progress);
-      return new Source(kernel, null, device).#locked(progress);
+      const device = openDevice(kernel, choice, waitMs, progress);
+      const source = new Source(kernel, null, device, choice.selector);
+      return locking ? source.#locked(progress) : source;
     }
     const image = openImage(kernel, {
       path: options.image,
       sizeBytes: options.sizeBytes,
       defaultBytes: defaultImageBytes,
       acting,
+      locking,
       progress,
       note,
     });
     const device = image.loopPath === null ? null : openDeviceNow(kernel, [image.loopPath]);
-    return new Source(kernel, image, device).#locked(progress);
+    const source = new Source(kernel, image, device);
+    return locking ? source.#locked(progress) : source;
   }
 
   #locked(progress: Progress): this {

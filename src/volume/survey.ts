@@ -55,7 +55,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     sizeBytes: source.disk.sizeBytes,
     readOnly: source.readOnly,
     verdict,
-    format: options.format ?? formatPolicyOf(readCmdline(kernel)),
+    format: source.mayBeFormatted ? formatPolicy(context) : "never",
     repair: options.repair ?? "auto",
     alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,
   });
@@ -68,6 +68,9 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
   if (source.isAttached && verdict.kind !== "mounted" && !mountAsks) assertFree(context, source);
   return action;
 }
+
+const formatPolicy = ({ kernel, options }: Context): FormatPolicy =>
+  options.format ?? formatPolicyOf(readCmdline(kernel));
 
 /** Who builds a VM image may choose the policy on the kernel command line. */
 function formatPolicyOf(cmdline: string): FormatPolicy {
