@@ -15,7 +15,7 @@ export interface OptionSpec {
   readonly actions: readonly Action[];
 }
 
-const available: readonly Action[] = ["up", "plan", "down"];
+const available: readonly Action[] = ["up", "plan", "status", "down"];
 const bringing: readonly Action[] = ["up", "plan"];
 
 export const optionSpecs: readonly OptionSpec[] = [

@@ -17,7 +17,10 @@ const examples: Record<Action, readonly string[]> = {
     "arcbox-agent volume plan --device /dev/sdb",
     "arcbox-agent volume plan --format any --json",
   ],
-  status: [],
+  status: [
+    "arcbox-agent volume status",
+    "arcbox-agent volume status --device label=arcbox-data --json",
+  ],
   down: ["arcbox-agent volume down", "arcbox-agent volume down --image /srv/data.img"],
 };
 
@@ -31,12 +34,13 @@ const exitStatuses = `Exit status:
 
 export const programHelp = `arcbox-agent prepares the Btrfs data volume of a container VM.
 
-Usage: arcbox-agent volume up|plan|down [options]
+Usage: arcbox-agent volume up|plan|status|down [options]
        arcbox-agent --help | --version
 
 Commands:
   volume up      ${summaries.up}
   volume plan    ${summaries.plan}
+  volume status  ${summaries.status}
   volume down    ${summaries.down}
 
 Options and examples of each: arcbox-agent volume up --help

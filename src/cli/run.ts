@@ -4,13 +4,16 @@ import { down } from "../volume/down.ts";
 import { exitStatusOf, VolumeError } from "../volume/error.ts";
 import { plan } from "../volume/plan.ts";
 import type { ErrorReport, Report } from "../volume/report.ts";
+import { status } from "../volume/status.ts";
 import { up } from "../volume/up.ts";
-import { parseVolume } from "./arguments.ts";
+import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
 import { programHelp, volumeHelp } from "./help.ts";
 import { coloured, errorText, json, type Paint, plain, printable, reportText } from "./render.ts";
-import { isTerminal, print, type Stream } from "./terminal.ts";
+import { statusText } from "./status-text.ts";
+import { isTerminal, print, type Stream, terminalColumns } from "./terminal.ts";
 
 const operations = { up, plan, down };
+type Operation = keyof typeof operations;
 
 /** Runs the command line and gives the exit status. */
 export function run(kernel: Kernel, argv: readonly string[]): number {
@@ -47,11 +50,12 @@ function dispatch(kernel: Kernel, argv: readonly string[]): number {
   return operate(kernel, known, rest);
 }
 
-const actionOf = (word: string | undefined): keyof typeof operations | undefined =>
-  word === "up" || word === "plan" || word === "down" ? word : undefined;
+const actionOf = (word: string | undefined): Action | undefined =>
+  actions.find((action) => action === word);
 
-function operate(kernel: Kernel, action: keyof typeof operations, argv: readonly string[]): number {
+function operate(kernel: Kernel, action: Action, argv: readonly string[]): number {
   const command = parseVolume(action, argv);
+  if (action === "status") return showStatus(kernel, command);
   const isWatched = !command.json && isTerminal(kernel, 2);
   const progress = (text: string): void => {
     if (isWatched) print(kernel, 2, `${printable(text)} …\n`);
@@ -61,12 +65,17 @@ function operate(kernel: Kernel, action: keyof typeof operations, argv: readonly
   return report.error === undefined ? 0 : exitStatusOf[report.error.code];
 }
 
-function render(
-  kernel: Kernel,
-  action: keyof typeof operations,
-  report: Report,
-  asJson: boolean,
-): void {
+function showStatus(kernel: Kernel, command: Command): number {
+  const answer = status(kernel, command.options);
+  if (command.json) print(kernel, 1, json(answer));
+  else if (answer.error !== undefined) tell(kernel, answer.error);
+  else {
+    print(kernel, 1, statusText(answer, paintFor(kernel, 1), terminalColumns(kernel, 1)));
+  }
+  return answer.error === undefined ? 0 : exitStatusOf[answer.error.code];
+}
+
+function render(kernel: Kernel, action: Operation, report: Report, asJson: boolean): void {
   if (asJson) {
     print(kernel, 1, json(report));
     return;

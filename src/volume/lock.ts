@@ -8,16 +8,22 @@ const lockWaitMs = 30_000;
 /** flock(2) cannot be waited for together with anything else, so it is asked again. */
 const lockRetryMs = 20;
 
-/** Who holds a flock on this file: /proc/locks names the process by its number (proc_locks(5)). */
-function holderOf(kernel: Kernel, fd: number): string {
-  const { inode } = statFd(kernel, fd);
+/** Who holds a flock on this file; null when nobody does. From /proc/locks (proc_locks(5)). */
+export function lockHolder(kernel: Kernel, fd: number): string | null {
+  const { inode, device } = statFd(kernel, fd);
+  const twoDigits = (number: string): string => Number(number).toString(16).padStart(2, "0");
+  const file = `${device.split(":").map(twoDigits).join(":")}:${inode}`;
   for (const line of readText(kernel, "/proc/locks").split("\n")) {
-    const [, type, , , pid, file] = line.split(/\s+/).filter((field) => field !== "->");
-    if (type !== "FLOCK" || pid === undefined || !file?.endsWith(`:${inode}`)) continue;
+    // "1: FLOCK  ADVISORY  WRITE 4711 00:06:332 0 EOF"; "1: -> FLOCK …" is one that waits.
+    const [, type, , , pid, locked] = line.split(/\s+/);
+    if (type !== "FLOCK" || locked !== file) continue;
     return `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
   }
-  return "another process";
+  return null;
 }
+
+const holderText = (kernel: Kernel, fd: number): string =>
+  lockHolder(kernel, fd) ?? "another process";
 
 /**
  * Takes the exclusive lock that keeps two runs (and udev) apart; it is held until the
@@ -25,11 +31,11 @@ function holderOf(kernel: Kernel, fd: number): string {
  */
 export function lock(kernel: Kernel, fd: number, path: string, progress: Progress): void {
   if (kernel.tryLock(fd)) return;
-  progress(`waiting for the lock on ${path} that ${holderOf(kernel, fd)} holds`);
+  progress(`waiting for the lock on ${path} that ${holderText(kernel, fd)} holds`);
   const deadlineMs = kernel.nowMs() + lockWaitMs;
   while (!kernel.tryLock(fd)) {
     if (kernel.nowMs() >= deadlineMs) {
-      const holder = holderOf(kernel, fd);
+      const holder = holderText(kernel, fd);
       throw new VolumeError("busy", `${path} is locked by ${holder} for ${lockWaitMs / 1000} s`, {
         hint: "let that run end, or end it if it hangs",
       });

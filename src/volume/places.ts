@@ -1,8 +1,7 @@
-import { statFd } from "../linux/files.ts";
+import { noAtime, statFd } from "../linux/files.ts";
 import {
   type Kernel,
   O_DIRECTORY,
-  O_NOATIME,
   O_RDONLY,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
@@ -61,7 +60,7 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
 
 /** Opens the top of the mounted filesystem at its place. */
 export function openTop({ kernel, descriptors }: Context, root: Root, whole: Target): number {
-  const flags = O_RDONLY | O_DIRECTORY | O_NOATIME;
+  const flags = O_RDONLY | O_DIRECTORY | noAtime(kernel);
   const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
   const fd = kernel.openBeneath(root.fd, whole.relativePath, flags, resolve);
   descriptors.push(fd);

@@ -12,7 +12,7 @@ import {
 import { type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { imageDisk, type OpenImage, openImage } from "./image.ts";
-import { lock } from "./lock.ts";
+import { lock, lockHolder } from "./lock.ts";
 import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import type { Selector } from "./selector.ts";
@@ -87,6 +87,11 @@ export class Source {
     return this.#device?.path ?? this.#image?.path ?? "";
   }
 
+  /** An image that does not exist yet. */
+  get isMissing(): boolean {
+    return this.#image !== null && this.#image.fd === null;
+  }
+
   get readOnly(): boolean {
     return this.#device?.readOnly ?? false;
   }
@@ -106,6 +111,12 @@ export class Source {
 
   get isAttached(): boolean {
     return this.#device !== null;
+  }
+
+  /** Who is at work on the disk; null when nobody is. */
+  lockHolder(): string | null {
+    const fd = this.#device?.fd ?? this.#image?.fd ?? null;
+    return fd === null ? null : lockHolder(this.#kernel, fd);
   }
 
   /** What a system library takes the disk for, to name it in a refusal. */

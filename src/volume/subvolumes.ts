@@ -1,10 +1,9 @@
 import { createSubvolume, isSubvolumeReadOnly, subvolumeRootInode } from "../btrfs/ioctls.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
-import { statFd, withFd } from "../linux/files.ts";
+import { noAtime, statFd, withFd } from "../linux/files.ts";
 import {
   type Kernel,
   O_DIRECTORY,
-  O_NOATIME,
   O_NOFOLLOW,
   O_RDONLY,
   RESOLVE_BENEATH,
@@ -30,7 +29,7 @@ export const openInVolume = (kernel: Kernel, directory: number, path: string): n
   kernel.openBeneath(
     directory,
     path,
-    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME,
+    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | noAtime(kernel),
     RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
   );
 

@@ -70,6 +70,31 @@ export function lookAtTarget(
   });
 }
 
+/** The mount at a target, as far as it can be seen; null when there is none. */
+export function mountAt(
+  kernel: Kernel,
+  root: number,
+  target: Target,
+  mounts: readonly Mount[],
+): Mount | null {
+  try {
+    const fd = openDirectoryBeneath(kernel, root, target.relativePath);
+    const { mountId } = withFd(kernel, fd, () => statFd(kernel, fd));
+    return mounts.find(({ id, path }) => id === mountId && path === target.path) ?? null;
+  } catch (error) {
+    const { ENOENT, ELOOP, ENOTDIR, EACCES } = Errno;
+    if (isErrno(error, ENOENT, ELOOP, ENOTDIR, EACCES)) return null;
+    throw error;
+  }
+}
+
+/** True when this mount is what belongs at the target. */
+export const isOwnMount = (
+  target: Target,
+  mount: Mount | null,
+  filesystem: string | null,
+): boolean => mount !== null && mount.device === filesystem && mount.root === mountRootOf(target);
+
 /**
  * Whether a target must be mounted or is so already; throws `target-occupied` when something else
  * is there. `filesystem` is the "major:minor" of our filesystem, null while it is not mounted.
@@ -98,7 +123,7 @@ export function decideTarget(
       );
     case "mounted": {
       const { mount } = state;
-      if (mount.device === filesystem && mount.root === mountRootOf(target)) return "kept";
+      if (isOwnMount(target, mount, filesystem)) return "kept";
       const what = mount.device === filesystem ? `${mount.root} of this volume` : mount.type;
       throw occupied(
         `has ${what} (${mount.source}) mounted on it`,

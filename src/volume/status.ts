@@ -1,0 +1,299 @@
+import { type DeviceErrors, deviceErrors } from "../btrfs/device-stats.ts";
+import {
+  deviceInfo,
+  filesystemInfo,
+  getInodeFlags,
+  noCopyOnWrite,
+  subvolumeInfo,
+} from "../btrfs/ioctls.ts";
+import { spaceInfo } from "../btrfs/space.ts";
+import type { Superblock } from "../btrfs/superblock.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { withFd } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import { lookAtCapacity } from "./capacity.ts";
+import { type Context, closeAll, newContext } from "./context.ts";
+import { VolumeError } from "./error.ts";
+import type { LayoutEntry } from "./layout.ts";
+import type { VolumeOptions } from "./options.ts";
+import { filesystemDevice } from "./ours.ts";
+import { openTop } from "./places.ts";
+import type { ErrorReport } from "./report.ts";
+import { openSource, type Source } from "./source.ts";
+import { openInVolume } from "./subvolumes.ts";
+import { type CopyReport, lookAtCopies } from "./superblocks.ts";
+import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
+import { usedBytes, writableBytes } from "./usage.ts";
+import { judge, type Verdict } from "./verdict.ts";
+
+/** `partial`: some of the mounts are there; `absent`: there is no such disk. */
+export type VolumeState = "up" | "partial" | "down" | "absent";
+
+export interface ProfileReport {
+  readonly type: string;
+  readonly profile: string;
+  readonly total: number;
+  readonly used: number;
+}
+
+export interface SubvolumeReport {
+  readonly name: string;
+  /** null where it cannot be seen: the volume is not mounted, or it does not exist. */
+  readonly id: number | null;
+  readonly path: string;
+  readonly mounted: boolean;
+  readonly nocow: readonly { readonly directory: string; readonly set: boolean | null }[];
+}
+
+/** The answer of `status`. What could not be seen is null, and a note says why. */
+export interface Status {
+  readonly state: VolumeState;
+  readonly device: string | null;
+  readonly verdict: Verdict["kind"] | null;
+  readonly uuid: string | null;
+  readonly label: string | null;
+  readonly bytes: {
+    readonly device: number | null;
+    readonly filesystem: number | null;
+    readonly used: number | null;
+    readonly writable: number | null;
+    readonly unallocated: number | null;
+  };
+  readonly profiles: readonly ProfileReport[];
+  /** The filesystem-wide options that the kernel applies. */
+  readonly options: string | null;
+  readonly readOnly: boolean | null;
+  /** The kernel made it read-only after an error, whatever the mounts say. */
+  readonly forcedReadOnly: boolean | null;
+  readonly subvolumes: readonly SubvolumeReport[];
+  readonly superblocks: readonly CopyReport[];
+  readonly errors: DeviceErrors | null;
+  readonly notes: readonly string[];
+  readonly error?: ErrorReport;
+}
+
+/** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
+export function status(kernel: Kernel, options: VolumeOptions): Status {
+  const context = newContext(kernel, { ...options, waitMs: 0 }, false, () => undefined, false);
+  let source: Source | null = null;
+  try {
+    source = sourceOrNull(context);
+    return collect(context, source);
+  } catch (error) {
+    context.recorder.fail(error);
+    const { error: known, notes } = context.recorder.report();
+    return { ...nothing, notes, ...(known === undefined ? {} : { error: known }) };
+  } finally {
+    source?.close();
+    closeAll(context);
+  }
+}
+
+const nothing: Status = {
+  state: "absent",
+  device: null,
+  verdict: null,
+  uuid: null,
+  label: null,
+  bytes: { device: null, filesystem: null, used: null, writable: null, unallocated: null },
+  profiles: [],
+  options: null,
+  readOnly: null,
+  forcedReadOnly: null,
+  subvolumes: [],
+  superblocks: [],
+  errors: null,
+  notes: [],
+};
+
+/** null when the disk is not there, or may not be opened: then only its mounts can be seen. */
+function sourceOrNull(context: Context): Source | null {
+  try {
+    const source = openSource(context);
+    if (!source.isMissing) return source;
+    context.note(`the image ${source.path} does not exist`);
+    return null;
+  } catch (error) {
+    if (!(error instanceof VolumeError)) throw error;
+    if (error.code !== "device-missing" && error.code !== "permission") throw error;
+    const hint = error.code === "permission" ? "; run it as root to see the disk itself" : "";
+    context.note(`${error.message}${hint}`);
+    return null;
+  }
+}
+
+function collect(context: Context, source: Source | null): Status {
+  const { kernel, options, layout, note } = context;
+  const disk = source === null ? null : lookAtDisk(context, source);
+  const root = openRoot(kernel, options.root ?? "/");
+  if (root !== null) context.descriptors.push(root.fd);
+  const targets = targetsOf(layout, root?.path ?? options.root ?? "/");
+  const table = readMounts(kernel);
+  const mountOf = (target: Target): Mount | null =>
+    root === null ? null : mountAt(kernel, root.fd, target, table);
+
+  const [whole] = targets;
+  const wholeMount = mountOf(whole);
+  const filesystem =
+    source === null
+      ? wholeMount?.type === "btrfs"
+        ? wholeMount.device
+        : null
+      : disk?.mountedUuid == null
+        ? null
+        : filesystemDevice(kernel, table, source.device.nodeDevice, disk.mountedUuid);
+  const mounted = targets.filter((target) => isOwnMount(target, mountOf(target), filesystem));
+  const isWhole = mounted.includes(whole);
+  if (filesystem !== null && !isWhole) note(`the whole volume is not mounted at ${whole.path}`);
+
+  const top = root !== null && isWhole ? openTop(context, root, whole) : null;
+  const live = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
+  const mount = table.find(({ device }) => device === filesystem) ?? null;
+  const superReadOnly = mount?.superOptions.includes("ro") ?? null;
+  return {
+    state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
+    device: source?.path ?? mount?.source ?? null,
+    verdict: disk?.verdict ?? (filesystem === null ? null : "mounted"),
+    uuid: live?.uuid ?? disk?.mountedUuid ?? disk?.superblock?.fsid ?? null,
+    label: disk?.superblock?.label ?? null,
+    bytes: live?.bytes ?? bytesAtRest(disk),
+    profiles: live?.profiles ?? [],
+    options: mount === null ? null : filesystemOptions(mount),
+    readOnly: mount === null ? null : superReadOnly === true || mount.options.includes("ro"),
+    forcedReadOnly: mount === null ? null : superReadOnly === true && !mount.options.includes("ro"),
+    subvolumes: subvolumesOf(context, top, targets.slice(1), mounted),
+    superblocks: disk?.copies ?? [],
+    errors: live?.errors ?? null,
+    notes: context.recorder.notes,
+  };
+}
+
+const stateOf = (mounted: number, wanted: number, isPresent: boolean): VolumeState => {
+  if (mounted === wanted) return "up";
+  if (mounted > 0) return "partial";
+  return isPresent ? "down" : "absent";
+};
+
+/** Without what each mount has for itself. */
+const filesystemOptions = ({ superOptions }: Mount): string =>
+  superOptions.filter((option) => !option.startsWith("subvol")).join(",");
+
+interface DiskFacts {
+  readonly verdict: Verdict["kind"];
+  readonly mountedUuid: string | null;
+  readonly sizeBytes: number;
+  readonly superblock: Superblock | null;
+  readonly copies: readonly CopyReport[];
+}
+
+function lookAtDisk({ note }: Context, source: Source): DiskFacts {
+  const holder = source.lockHolder();
+  if (holder !== null)
+    note(`${holder} is working on the disk right now: look again when it is done`);
+  const mountedUuid = source.mountedUuid();
+  const verdict = judge(source.disk, mountedUuid);
+  const { copies, newest } = lookAtCopies(source.disk);
+  // Of a disk that is not a Btrfs, what happens to stand there is nobody's superblock.
+  const isBtrfs = newest !== null && verdict.kind !== "foreign";
+  return {
+    verdict: verdict.kind,
+    mountedUuid,
+    sizeBytes: source.disk.sizeBytes,
+    superblock: isBtrfs ? newest : null,
+    copies: isBtrfs || verdict.kind === "hopeless" ? copies : [],
+  };
+}
+
+function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
+  if (disk === null) return nothing.bytes;
+  const { superblock, sizeBytes } = disk;
+  if (superblock === null) return { ...nothing.bytes, device: sizeBytes };
+  return {
+    device: sizeBytes,
+    filesystem: Number(superblock.deviceBytes),
+    used: Number(superblock.usedBytes),
+    writable: null,
+    unallocated: Number(superblock.deviceBytes - superblock.deviceUsedBytes),
+  };
+}
+
+type Live = Pick<Status, "bytes" | "profiles" | "errors"> & { readonly uuid: string };
+
+/** What only the mounted filesystem knows. */
+function lookInside({ kernel }: Context, top: number, deviceBytes: number | null): Live {
+  const facts = lookAtCapacity(kernel, top, "the device", deviceBytes ?? 0);
+  const info = deviceInfo(kernel, top, facts.deviceId);
+  const spaces = spaceInfo(kernel, top);
+  const unallocated = facts.usedBytes - (info?.usedBytes ?? 0n);
+  return {
+    uuid: filesystemInfo(kernel, top).fsid,
+    bytes: {
+      device: deviceBytes,
+      filesystem: Number(facts.usedBytes),
+      used: Number(usedBytes(spaces)),
+      writable: Number(writableBytes(spaces, unallocated)),
+      unallocated: Number(unallocated),
+    },
+    profiles: spaces
+      .filter(({ type }) => type !== "reserve")
+      .map(({ type, profile, totalBytes, usedBytes: used }) => ({
+        type,
+        profile,
+        total: Number(totalBytes),
+        used: Number(used),
+      })),
+    errors: deviceErrors(kernel, top, facts.deviceId),
+  };
+}
+
+function subvolumesOf(
+  { kernel, layout, note }: Context,
+  top: number | null,
+  targets: readonly Target[],
+  mounted: readonly Target[],
+): readonly SubvolumeReport[] {
+  let isHidden = false;
+  const hidden = (): void => {
+    isHidden = true;
+  };
+  const reports = layout.entries.map((entry, i) => {
+    const target = targets[i];
+    return {
+      name: entry.subvolume,
+      id: top === null ? null : seen(() => idOf(kernel, top, entry), hidden),
+      path: target?.path ?? entry.path,
+      mounted: target !== undefined && mounted.includes(target),
+      nocow: entry.noCopyOnWrite.map((directory) => ({
+        directory,
+        set:
+          top === null
+            ? null
+            : seen(() => isNocow(kernel, top, `${entry.subvolume}/${directory}`), hidden),
+      })),
+    };
+  });
+  if (isHidden) note("only root can see the NOCOW state of the directories");
+  return reports;
+}
+
+/** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */
+function seen<T>(look: () => T, hidden: () => void): T | null {
+  try {
+    return look();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    if (isErrno(error, Errno.EACCES, Errno.EPERM)) hidden();
+    return null;
+  }
+}
+
+const idOf = (kernel: Kernel, top: number, { subvolume }: LayoutEntry): number => {
+  const fd = openInVolume(kernel, top, subvolume);
+  return withFd(kernel, fd, () => Number(subvolumeInfo(kernel, fd).id));
+};
+
+const isNocow = (kernel: Kernel, top: number, path: string): boolean => {
+  const fd = openInVolume(kernel, top, path);
+  return withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);
+};

@@ -1,0 +1,65 @@
+import {
+  copyOffsets,
+  isValidCopy,
+  parseSuperblock,
+  type Superblock,
+  superblockBytes,
+} from "../btrfs/superblock.ts";
+import { SystemError } from "../linux/errno.ts";
+import type { Disk } from "./disk.ts";
+
+/** How one copy of the superblock is. `stale`: intact, but of an older commit or another filesystem. */
+export type CopyState = "valid" | "stale" | "damaged" | "zero" | "unreadable";
+
+export interface CopyReport {
+  readonly offset: number;
+  readonly state: CopyState;
+  readonly generation: number | null;
+}
+
+interface Copy {
+  readonly offset: number;
+  readonly state: "valid" | "damaged" | "zero" | "unreadable";
+  readonly superblock: Superblock | null;
+}
+
+/** A mounted filesystem writes its superblocks, and a read may meet one half written: it is read again. */
+const readAttempts = 5;
+
+function readCopy(disk: Disk, offset: number): Copy {
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const superblock = parseSuperblock(disk.read(offset, superblockBytes));
+      if (isValidCopy(superblock, offset)) return { offset, state: "valid", superblock };
+      if (attempt < readAttempts) continue;
+      const isZero = superblock.block.every((byte) => byte === 0);
+      return { offset, state: isZero ? "zero" : "damaged", superblock: null };
+    }
+  } catch (error) {
+    if (error instanceof SystemError) return { offset, state: "unreadable", superblock: null };
+    throw error;
+  }
+}
+
+/** The copies on a disk, and the newest intact one. */
+export function lookAtCopies(disk: Disk): {
+  readonly copies: readonly CopyReport[];
+  readonly newest: Superblock | null;
+} {
+  const found = copyOffsets(disk.sizeBytes).map((offset) => readCopy(disk, offset));
+  const newest = found
+    .map(({ superblock }) => superblock)
+    .filter((superblock) => superblock !== null)
+    .reduce<Superblock | null>(
+      (best, one) => (best === null || one.generation > best.generation ? one : best),
+      null,
+    );
+  const copies = found.map(({ offset, state, superblock }) => {
+    const isStale =
+      superblock !== null &&
+      (superblock.fsid !== newest?.fsid || superblock.generation < newest.generation);
+    const generation = superblock === null ? null : Number(superblock.generation);
+    return { offset, state: isStale ? ("stale" as const) : state, generation };
+  });
+  return { copies, newest };
+}
