@@ -1,4 +1,4 @@
 import { run } from "./cli/run.ts";
 import { LibcKernel } from "./linux/libc-kernel.ts";
 
-process.exitCode = run(new LibcKernel(), process.argv.slice(2));
+process.exitCode = await run(new LibcKernel(), process.argv.slice(2));

@@ -12,23 +12,35 @@ export interface OptionSpec {
   /** What stands for the value in the help; without it the option is a switch. */
   readonly value?: string;
   readonly help: string;
+  /** What completes the value. */
+  readonly completes?: "file" | "directory" | "device" | readonly string[];
   readonly actions: readonly Action[];
 }
 
 const available: readonly Action[] = ["up", "plan", "status", "down"];
 const bringing: readonly Action[] = ["up", "plan"];
 
+/** What each command is for, in a line. */
+export const summaries: Record<Action, string> = {
+  up: "find, format if blank, grow and mount the data volume",
+  plan: "say what `up` would do; changes nothing",
+  status: "show the state of the data volume",
+  down: "unmount the data volume and prove that it is gone",
+};
+
 export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "--device",
     value: "DISK",
     help: "the disk: a path, serial=ID, uuid=UUID or label=NAME (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
+    completes: "device",
     actions: available,
   },
   {
     name: "--image",
     value: "FILE",
     help: "use a sparse file as the disk, through a loop device; made if missing",
+    completes: "file",
     actions: available,
   },
   {
@@ -41,6 +53,14 @@ export const optionSpecs: readonly OptionSpec[] = [
     name: "--root",
     value: "DIR",
     help: "mount everything below DIR instead of /",
+    completes: "directory",
+    actions: available,
+  },
+  {
+    name: "--layout",
+    value: "FILE",
+    help: "own subvolumes and mount points, as JSON; see arcbox-agent layout",
+    completes: "file",
     actions: available,
   },
   {
@@ -53,12 +73,14 @@ export const optionSpecs: readonly OptionSpec[] = [
     name: "--format",
     value: "POLICY",
     help: "blank: format a blank disk (default); any: also one with something else on it, which is lost; never",
+    completes: formatPolicies,
     actions: bringing,
   },
   {
     name: "--repair",
     value: "POLICY",
     help: "auto: mend a damaged superblock from its copy (default); always: also after a wipe; never",
+    completes: repairPolicies,
     actions: bringing,
   },
   {
@@ -73,6 +95,8 @@ export interface Command {
   readonly action: Action;
   readonly json: boolean;
   readonly options: VolumeOptions;
+  /** The file of --layout, still to be read. */
+  readonly layoutPath: string | undefined;
 }
 
 const usage = (message: string, hint?: string): VolumeError =>
@@ -123,30 +147,47 @@ function absolute(name: string, path: string): string {
   return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
 }
 
-/** Parses what stands behind `volume ACTION`. Throws a VolumeError `usage`. */
-export function parseVolume(action: Action, argv: readonly string[]): Command {
-  const specs = optionSpecs.filter((spec) => spec.actions.includes(action));
+/** The values that were given, by option name. Throws `usage` for anything that is not an option. */
+function given(specs: readonly OptionSpec[], argv: readonly string[], help: string): Given {
   const schema = Object.fromEntries(
     specs.map(({ name, value }) => [name, value ? String : Boolean]),
   );
-  const help = `see: arcbox-agent volume ${action} --help`;
-  let given: Record<string, unknown>;
+  let values: Record<string, unknown>;
   try {
-    given = arg(schema, { argv: [...argv] });
+    values = arg(schema, { argv: [...argv] });
   } catch (error) {
     throw usage(error instanceof Error ? error.message : String(error), help);
   }
-  const [extra] = Array.isArray(given._) ? given._ : [];
+  const [extra] = Array.isArray(values._) ? values._ : [];
   if (extra !== undefined) throw usage(`unexpected argument ${shown(String(extra))}`, help);
+  return {
+    has: (name) => values[name] === true,
+    map: (name, parse) => {
+      const value = values[name];
+      return typeof value === "string" ? parse(value) : undefined;
+    },
+  };
+}
 
-  const text = (name: string): string | undefined => {
-    const value = given[name];
-    return typeof value === "string" ? value : undefined;
-  };
-  const map = <T>(name: string, parse: (value: string) => T): T | undefined => {
-    const value = text(name);
-    return value === undefined ? undefined : parse(value);
-  };
+interface Given {
+  /** A switch. */
+  has(name: string): boolean;
+  /** The parsed value of an option; undefined when it was not given. */
+  map<T>(name: string, parse: (value: string) => T): T | undefined;
+}
+
+/** The file that `layout --layout FILE` names. Throws a VolumeError `usage`. */
+export function parseLayoutCommand(argv: readonly string[]): string | undefined {
+  const specs = optionSpecs.filter(({ name }) => name === "--layout" || name === "--json");
+  const { map } = given(specs, argv, "see: arcbox-agent layout --help");
+  return map("--layout", (value) => absolute("--layout", value));
+}
+
+/** Parses what stands behind `volume ACTION`. Throws a VolumeError `usage`. */
+export function parseVolume(action: Action, argv: readonly string[]): Command {
+  const specs = optionSpecs.filter((spec) => spec.actions.includes(action));
+  const { has, map } = given(specs, argv, `see: arcbox-agent volume ${action} --help`);
+  const text = (name: string): string | undefined => map(name, (value) => value);
   if (text("--device") !== undefined && text("--image") !== undefined) {
     throw usage("--device and --image are both given", "a volume has one disk: give one of them");
   }
@@ -163,9 +204,14 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
     waitMs: map("--wait", parseWait),
     format: map("--format", (value) => oneOf("--format", formatPolicies, value)),
     repair: map("--repair", (value) => oneOf("--repair", repairPolicies, value)),
-    cover: given["--cover"] === true,
+    cover: has("--cover"),
   };
-  return { action, json: given["--json"] === true, options: withoutUndefined(options) };
+  return {
+    action,
+    json: has("--json"),
+    options: withoutUndefined(options),
+    layoutPath: map("--layout", (value) => absolute("--layout", value)),
+  };
 }
 
 function withoutUndefined(

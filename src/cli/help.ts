@@ -1,11 +1,4 @@
-import { type Action, optionSpecs } from "./arguments.ts";
-
-const summaries: Record<Action, string> = {
-  up: "find, format if blank, grow and mount the data volume",
-  plan: "say what `up` would do; changes nothing",
-  status: "show the state of the data volume",
-  down: "unmount the data volume and prove that it is gone",
-};
+import { type Action, optionSpecs, summaries } from "./arguments.ts";
 
 const examples: Record<Action, readonly string[]> = {
   up: [
@@ -35,6 +28,8 @@ const exitStatuses = `Exit status:
 export const programHelp = `arcbox-agent prepares the Btrfs data volume of a container VM.
 
 Usage: arcbox-agent volume up|plan|status|down [options]
+       arcbox-agent layout [--layout FILE]
+       arcbox-agent completion bash|zsh|fish
        arcbox-agent --help | --version
 
 Commands:
@@ -42,10 +37,33 @@ Commands:
   volume plan    ${summaries.plan}
   volume status  ${summaries.status}
   volume down    ${summaries.down}
+  layout         print the subvolumes and mount points in force, as JSON
+  completion     print a completion script for your shell
 
 Options and examples of each: arcbox-agent volume up --help
 
 ${exitStatuses}`;
+
+export const layoutHelp = `Usage: arcbox-agent layout [--layout FILE]
+
+Print the layout in force as JSON: the built-in one, or FILE checked and completed.
+Save it, change it, and give it to every volume command with --layout.
+
+Examples:
+  arcbox-agent layout > layout.json
+  arcbox-agent layout --layout layout.json
+  arcbox-agent volume up --layout layout.json
+`;
+
+export const completionHelp = `Usage: arcbox-agent completion bash|zsh|fish
+
+Print a completion script for a shell.
+
+Examples:
+  arcbox-agent completion bash > /usr/share/bash-completion/completions/arcbox-agent
+  arcbox-agent completion zsh > /usr/share/zsh/site-functions/_arcbox-agent
+  arcbox-agent completion fish > /usr/share/fish/vendor_completions.d/arcbox-agent.fish
+`;
 
 const width = 80;
 

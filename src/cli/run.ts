@@ -2,12 +2,19 @@ import { version } from "../../package.json" with { type: "json" };
 import type { Kernel } from "../linux/kernel.ts";
 import { down } from "../volume/down.ts";
 import { exitStatusOf, VolumeError } from "../volume/error.ts";
+import { defaultLayout } from "../volume/layout.ts";
 import { plan } from "../volume/plan.ts";
 import type { ErrorReport, Report } from "../volume/report.ts";
 import { status } from "../volume/status.ts";
 import { up } from "../volume/up.ts";
-import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
-import { programHelp, volumeHelp } from "./help.ts";
+import {
+  type Action,
+  actions,
+  type Command,
+  parseLayoutCommand,
+  parseVolume,
+} from "./arguments.ts";
+import { completionHelp, layoutHelp, programHelp, volumeHelp } from "./help.ts";
 import { coloured, errorText, json, type Paint, plain, printable, reportText } from "./render.ts";
 import { statusText } from "./status-text.ts";
 import { isTerminal, print, type Stream, terminalColumns } from "./terminal.ts";
@@ -16,9 +23,9 @@ const operations = { up, plan, down };
 type Operation = keyof typeof operations;
 
 /** Runs the command line and gives the exit status. */
-export function run(kernel: Kernel, argv: readonly string[]): number {
+export async function run(kernel: Kernel, argv: readonly string[]): Promise<number> {
   try {
-    return dispatch(kernel, argv);
+    return await dispatch(kernel, argv);
   } catch (error) {
     if (!(error instanceof VolumeError)) throw error;
     const { code, message, hint } = error;
@@ -29,7 +36,7 @@ export function run(kernel: Kernel, argv: readonly string[]): number {
   }
 }
 
-function dispatch(kernel: Kernel, argv: readonly string[]): number {
+async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number> {
   const [room, action, ...rest] = argv;
   const show = (text: string): number => {
     print(kernel, 1, text);
@@ -39,6 +46,8 @@ function dispatch(kernel: Kernel, argv: readonly string[]): number {
   if (room === "--help" || room === "-h" || room === "help") return show(programHelp);
   if (room === "volume" && (action === "--help" || action === "-h")) return show(programHelp);
 
+  if (room === "completion") return show(await completion(action));
+  if (room === "layout") return showLayout(kernel, argv.slice(1));
   const known = room === "volume" ? actionOf(action) : undefined;
   if (known === undefined) {
     const given = argv.slice(0, 2).join(" ");
@@ -53,8 +62,8 @@ function dispatch(kernel: Kernel, argv: readonly string[]): number {
 const actionOf = (word: string | undefined): Action | undefined =>
   actions.find((action) => action === word);
 
-function operate(kernel: Kernel, action: Action, argv: readonly string[]): number {
-  const command = parseVolume(action, argv);
+async function operate(kernel: Kernel, action: Action, argv: readonly string[]): Promise<number> {
+  const command = await withLayout(kernel, parseVolume(action, argv));
   if (action === "status") return showStatus(kernel, command);
   const isWatched = !command.json && isTerminal(kernel, 2);
   const progress = (text: string): void => {
@@ -65,6 +74,14 @@ function operate(kernel: Kernel, action: Action, argv: readonly string[]): numbe
   return report.error === undefined ? 0 : exitStatusOf[report.error.code];
 }
 
+/** The code that checks a layout is loaded only where there is one. */
+async function withLayout(kernel: Kernel, command: Command): Promise<Command> {
+  if (command.layoutPath === undefined) return command;
+  const { readLayout } = await import("../volume/layout-file.ts");
+  const layout = readLayout(kernel, command.layoutPath);
+  return { ...command, options: { ...command.options, layout } };
+}
+
 function showStatus(kernel: Kernel, command: Command): number {
   const answer = status(kernel, command.options);
   if (command.json) print(kernel, 1, json(answer));
@@ -73,6 +90,29 @@ function showStatus(kernel: Kernel, command: Command): number {
     print(kernel, 1, statusText(answer, paintFor(kernel, 1), terminalColumns(kernel, 1)));
   }
   return answer.error === undefined ? 0 : exitStatusOf[answer.error.code];
+}
+
+/** Prints the layout in force as the file that would give it. */
+async function showLayout(kernel: Kernel, argv: readonly string[]): Promise<number> {
+  if (argv.includes("--help") || argv.includes("-h")) {
+    print(kernel, 1, layoutHelp);
+    return 0;
+  }
+  const path = parseLayoutCommand(argv);
+  const { layoutFileOf, readLayout } = await import("../volume/layout-file.ts");
+  const layout = path === undefined ? defaultLayout : readLayout(kernel, path);
+  print(kernel, 1, json(layoutFileOf(layout)));
+  return 0;
+}
+
+async function completion(word: string | undefined): Promise<string> {
+  if (word === "--help" || word === "-h") return completionHelp;
+  const { completionScripts, shells } = await import("./completion.ts");
+  const shell = shells.find((name) => name === word);
+  if (shell !== undefined) return completionScripts[shell]();
+  throw new VolumeError("usage", `no completion for ${JSON.stringify(word ?? "")}`, {
+    hint: `use one of: ${shells.join(", ")}`,
+  });
 }
 
 function render(kernel: Kernel, action: Operation, report: Report, asJson: boolean): void {

@@ -4,6 +4,7 @@ import type { Kernel, ProgramResult } from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.ts";
+import type { MkfsOptions } from "./layout.ts";
 import { writeDurably } from "./write.ts";
 
 const systemFolders = [
@@ -33,6 +34,7 @@ interface FormatRequest {
   readonly disk: Disk;
   readonly mkfs: string;
   readonly label: string;
+  readonly options: MkfsOptions;
   /** The disk is not blank: what is there goes. */
   readonly overwrite: boolean;
   /** Descriptor that holds the lock; an orphaned mkfs keeps it. */
@@ -54,7 +56,7 @@ function formatFailed(path: string, { exitCode, signal, output }: ProgramResult)
  * allowed it before this is called.
  */
 export function format(kernel: Kernel, request: FormatRequest): void {
-  const { path, disk, mkfs, label, overwrite, lockFd } = request;
+  const { path, disk, mkfs, label, options, overwrite, lockFd } = request;
   const { sizeBytes } = disk;
   const middle = intentOffset(sizeBytes);
   const before = disk.read(middle, intentBytes);
@@ -69,8 +71,11 @@ export function format(kernel: Kernel, request: FormatRequest): void {
     );
   }
   // No discard: it takes 100 ms on 8 TiB, frees nothing on a blank disk, and would drop the record.
-  const options = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];
-  const result = kernel.run(mkfs, [...options, path], [lockFd]);
+  const args = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];
+  const chosen = Object.entries(options).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, String(value)],
+  );
+  const result = kernel.run(mkfs, [...args, ...chosen, path], [lockFd]);
   if (result.exitCode !== 0) {
     // mkfs gave up by itself: what was not blank must not look like a format to be finished unasked.
     if (overwrite && result.exitCode !== null) writeDurably(kernel, path, [[middle, before]]);

@@ -7,12 +7,22 @@ export interface LayoutEntry {
   readonly noCopyOnWrite: readonly string[];
 }
 
+/** Options of mkfs.btrfs; what is left out is its own default. */
+export interface MkfsOptions {
+  /** Bytes. */
+  readonly nodesize?: number | undefined;
+  readonly metadata?: "dup" | "single" | undefined;
+  readonly data?: "dup" | "single" | undefined;
+  readonly checksum?: "crc32c" | "xxhash" | "sha256" | "blake2" | undefined;
+}
+
 export interface Layout {
   readonly label: string;
   /** Where the whole filesystem is mounted, for the agent itself. */
   readonly rawPath: string;
   /** Filesystem-wide mount options: the first mount decides, so they go with the raw mount. */
   readonly options: string;
+  readonly mkfs: MkfsOptions;
   readonly entries: readonly LayoutEntry[];
 }
 
@@ -21,6 +31,7 @@ export const defaultLayout: Layout = {
   label: "arcbox-data",
   rawPath: "/run/arcbox/data",
   options: "compress=zstd:1,discard=async",
+  mkfs: {},
   entries: [
     {
       subvolume: "@docker",

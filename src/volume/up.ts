@@ -140,6 +140,7 @@ function formatDisk(context: Context, source: Source, overwrite: boolean): void 
     disk: source.disk,
     mkfs: findMkfs(kernel),
     label: layout.label,
+    options: layout.mkfs,
     overwrite,
     lockFd: fd,
   });

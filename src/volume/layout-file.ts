@@ -1,0 +1,198 @@
+import * as v from "valibot";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { readExactly, statFd, withFd } from "../linux/files.ts";
+import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
+import { VolumeError } from "./error.ts";
+import type { Layout } from "./layout.ts";
+
+/** A table of a hundred subvolumes has 20 KiB. */
+const fileLimitBytes = 1024 * 1024;
+const subvolumeLimit = 128;
+const directoryLimit = 1024;
+
+/** Absolute, without "//", "/./", "/../" or a slash at the end; never "/" itself. */
+const absolutePath = v.pipe(
+  v.string(),
+  v.maxLength(4000),
+  v.regex(
+    /^(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+$/,
+    "must be an absolute path without . and .. and without a slash at its end",
+  ),
+);
+const relativePath = v.pipe(
+  v.string(),
+  v.maxLength(4000),
+  v.regex(
+    /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/,
+    "must be a path inside the subvolume without . and .. and without a slash at its ends",
+  ),
+);
+
+const nameLimitBytes = 255;
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+
+/** A comma would end the mount option that names the subvolume. */
+const subvolumeName = v.pipe(
+  v.string(),
+  v.regex(
+    /^(?!\.{1,2}$)[^/,\p{Cc}]+$/u,
+    "must not be empty, . or .., or contain / , or control characters",
+  ),
+  v.check((name) => name.isWellFormed(), "is not UTF-8"),
+  v.check((name) => bytesOf(name) <= nameLimitBytes, `is longer than ${nameLimitBytes} bytes`),
+);
+
+/** What each mount has for itself, what the program decides, and what makes no data volume. */
+const forbiddenOptions =
+  "ro|rw|noatime|atime|relatime|norelatime|strictatime|lazyatime|nodiratime|subvol|subvolid|device|degraded|rescue|norecovery|nologreplay|usebackuproot";
+
+const mountOption = v.pipe(
+  v.string(),
+  v.regex(
+    new RegExp(`^(?!(?:${forbiddenOptions})(?:=|$))[a-z0-9_]+(?:=[A-Za-z0-9:._-]+)?$`),
+    "is not a filesystem-wide mount option of Btrfs that may be set here",
+  ),
+);
+
+const powerOfTwo = (least: number, most: number): v.GenericSchema<number> =>
+  v.picklist(
+    Array.from({ length: Math.log2(most / least) + 1 }, (_, i) => least * 2 ** i),
+    `must be a power of two from ${least} to ${most}`,
+  );
+
+/** The file of `--layout`. Keys that are not known are errors: a typing mistake must not pass. */
+export const layoutFileSchema = v.strictObject({
+  $schema: v.optional(v.string()),
+  label: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[^\n\0]*$/, "must be one line"),
+      v.check(
+        (label) => bytesOf(label) <= nameLimitBytes,
+        `is longer than ${nameLimitBytes} bytes`,
+      ),
+    ),
+    "arcbox-data",
+  ),
+  rawPath: v.optional(absolutePath, "/run/arcbox/data"),
+  options: v.optional(v.array(mountOption), ["compress=zstd:1", "discard=async"]),
+  mkfs: v.optional(
+    v.strictObject({
+      nodesize: v.optional(powerOfTwo(4096, 65536)),
+      metadata: v.optional(v.picklist(["dup", "single"])),
+      data: v.optional(v.picklist(["dup", "single"])),
+      checksum: v.optional(v.picklist(["crc32c", "xxhash", "sha256", "blake2"])),
+    }),
+    {},
+  ),
+  subvolumes: v.pipe(
+    v.array(
+      v.strictObject({
+        name: subvolumeName,
+        path: absolutePath,
+        nocow: v.optional(v.pipe(v.array(relativePath), v.maxLength(directoryLimit)), []),
+      }),
+    ),
+    v.minLength(1, "names no subvolume"),
+    v.maxLength(subvolumeLimit),
+  ),
+});
+
+type LayoutFile = v.InferOutput<typeof layoutFileSchema>;
+
+const wrong = (path: string, what: string, cause?: unknown): VolumeError =>
+  new VolumeError("layout", `the layout ${path}: ${what}`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: "see docs/layouts.md; `arcbox-agent layout` prints the built-in one to start from",
+  });
+
+/** Two mounts in one place, or one inside the other, would hide each other. */
+function clash({ rawPath, subvolumes }: LayoutFile): string | null {
+  const places = [
+    { where: "rawPath", path: rawPath },
+    ...subvolumes.map(({ path }, i) => ({ where: `subvolumes.${i}.path`, path })),
+  ];
+  for (const [i, one] of places.entries()) {
+    for (const other of places.slice(0, i)) {
+      if (one.path === other.path) return `${one.where}: ${one.path} is used twice`;
+      const [outer, inner] = one.path.length < other.path.length ? [one, other] : [other, one];
+      if (inner.path.startsWith(`${outer.path}/`)) {
+        return `${one.where}: ${inner.path} is inside ${outer.path}`;
+      }
+    }
+  }
+  const names = subvolumes.map(({ name }) => name);
+  const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
+  return twice < 0 ? null : `subvolumes.${twice}.name: ${names[twice]} is used twice`;
+}
+
+/** Checks the text of a layout file. Throws `layout`, naming the place in the file. */
+export function parseLayout(text: string, path: string): Layout {
+  let data: unknown;
+  try {
+    data = JSON.parse(text);
+  } catch (error) {
+    throw wrong(path, `is not JSON: ${String(error)}`, error);
+  }
+  const result = v.safeParse(layoutFileSchema, data, { abortEarly: true });
+  if (!result.success) {
+    const [issue] = result.issues;
+    throw wrong(path, `${v.getDotPath(issue) ?? "the file"}: ${issue.message}`);
+  }
+  const file = result.output;
+  const problem = clash(file);
+  if (problem !== null) throw wrong(path, problem);
+  return {
+    label: file.label,
+    rawPath: file.rawPath,
+    options: file.options.join(","),
+    mkfs: file.mkfs,
+    entries: file.subvolumes.map(({ name, path: target, nocow }) => ({
+      subvolume: name,
+      path: target,
+      noCopyOnWrite: nocow,
+    })),
+  };
+}
+
+/** Reads and checks the file of `--layout`. Throws `layout`. */
+export function readLayout(kernel: Kernel, path: string): Layout {
+  let bytes: Uint8Array;
+  try {
+    bytes = withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
+      const status = statFd(kernel, fd);
+      if (!isRegularFile(status)) throw wrong(path, "is not a regular file");
+      if (status.sizeBytes > fileLimitBytes) throw wrong(path, "is larger than 1 MiB");
+      const content = new Uint8Array(new ArrayBuffer(status.sizeBytes));
+      if (!readExactly(kernel, fd, content, 0)) throw wrong(path, "changed while it was read");
+      return content;
+    });
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    const what = isErrno(error, Errno.ENOENT)
+      ? "does not exist"
+      : `cannot be read: ${error.message}`;
+    throw wrong(path, what, error);
+  }
+  try {
+    return parseLayout(new TextDecoder("utf-8", { fatal: true }).decode(bytes), path);
+  } catch (error) {
+    if (error instanceof VolumeError) throw error;
+    throw wrong(path, "is not UTF-8", error);
+  }
+}
+
+/** A layout as the file that would give it. */
+export function layoutFileOf(layout: Layout): v.InferInput<typeof layoutFileSchema> {
+  return {
+    label: layout.label,
+    rawPath: layout.rawPath,
+    options: layout.options.split(",").filter((option) => option !== ""),
+    mkfs: layout.mkfs,
+    subvolumes: layout.entries.map(({ subvolume, path, noCopyOnWrite }) => ({
+      name: subvolume,
+      path,
+      nocow: [...noCopyOnWrite],
+    })),
+  };
+}
