@@ -1,12 +1,17 @@
 // The main job from beginning to end, for somebody who has never seen Btrfs. `npm run demo` starts
 // it as root in a mount namespace of its own (scripts/run.sh says why).
 import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
-import { inGib, inMib, lookAtImage, loopsOf, mountsUnder } from "./demo/facts.ts";
+import { GiB, MiB } from "../test/kit/image.ts";
+import { mountsUnder } from "../test/kit/mountinfo.ts";
+import { inGib, inMib, lookAtImage } from "./demo/facts.ts";
 import { act, aside, check, verdict } from "./demo/narrator.ts";
 import {
+  attached,
   cleanUp,
   image,
   leftovers,
+  makeFolder,
+  mounted,
   refuseForeignMounts,
   root,
   Stopped,
@@ -16,8 +21,6 @@ import {
   volume,
 } from "./demo/stage.ts";
 
-const GIB = 1024 ** 3;
-const MIB = 1024 ** 2;
 const docker = `${root}/var/lib/docker`;
 const note = `${docker}/note.txt`;
 const text = "I survive a reboot.";
@@ -35,15 +38,19 @@ of it holds several "subvolumes", folders that can each be mounted in a place of
 }
 
 async function firstBoot(): Promise<number> {
-  act("First boot: a blank disk", "There is no disk yet. One command makes it and puts it to use.");
+  act(
+    "First boot: a blank disk",
+    `There is no disk yet. One command makes it and puts it to use. It says what it did step by
+step: "+" marks what it changed, "=" what was already as it should be.`,
+  );
   const ms = await volume("up", "--size", "64G");
   const { sizeBytes, usedBytes } = lookAtImage(image);
   const places = mountsUnder(`${root}/var/lib`);
   check("five subvolumes are mounted where the daemons look", places.length === 5);
-  check("the disk has 64 GiB", sizeBytes === 64 * GIB);
+  check("the disk has 64 GiB", sizeBytes === 64 * GiB);
   check(
     "it takes up next to nothing until it is filled",
-    usedBytes < 64 * MIB,
+    usedBytes < 64 * MiB,
     `${inMib(usedBytes)} so far`,
   );
   return ms;
@@ -56,17 +63,17 @@ async function daemonAtWork(): Promise<void> {
     "The same command again",
     "Boot scripts run twice, people try things out: asking for what is there already does nothing.",
   );
-  const before = mountsUnder(root);
+  const before = mounted().join();
   await volume("up");
-  check("nothing was mounted a second time", mountsUnder(root).join() === before.join());
+  check("nothing was mounted a second time", mounted().join() === before);
 }
 
 async function shutdown(title: string, why: string): Promise<void> {
   act(title, why);
   await volume("down");
-  check("nothing is mounted any more", mountsUnder(root).length === 0);
+  check("nothing is mounted any more", mounted().length === 0);
   check("Docker's folder is empty: the data is on the disk only", readdirSync(docker).length === 0);
-  check("the disk is no longer attached", loopsOf(image).length === 0);
+  check("the disk is no longer attached", attached().length === 0);
 }
 
 async function secondBoot(): Promise<number> {
@@ -97,7 +104,7 @@ async function thirdBoot(): Promise<number> {
   const ms = await volume("up");
   await shell(`df --human-readable --output=size,used,target ${shown(docker)}`);
   const { bsize, blocks } = statfsSync(docker);
-  check("the filesystem has the whole disk", bsize * blocks === 128 * GIB, inGib(bsize * blocks));
+  check("the filesystem has the whole disk", bsize * blocks === 128 * GiB, inGib(bsize * blocks));
   check("the file is still there", readNote() === text);
   return ms;
 }
@@ -137,6 +144,7 @@ async function main(): Promise<number> {
   }
   opening();
   try {
+    makeFolder();
     await play();
   } finally {
     await cleanUp();

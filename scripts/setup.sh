@@ -35,7 +35,7 @@ debian_packages() {
   wanted=$(missing "$1")
   [ -n "$wanted" ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    say "missing here, and without root and apt-get not installed: $(cut -d' ' -f1 <<<"$wanted" | paste -sd' ')"
+    say "without root and apt-get this cannot install $(cut -d' ' -f1 <<<"$wanted" | paste -sd' ')"
     return 0
   fi
   while read -r program package why; do

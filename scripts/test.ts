@@ -8,7 +8,8 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "nod
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import type { Subprocess } from "bun";
-import { freeLeaks, mounts } from "./test/leaks.ts";
+import { mounts } from "../test/kit/mountinfo.ts";
+import { freeLeaks } from "./test/leaks.ts";
 import { type Results, readJunit } from "./test/results.ts";
 
 /** Folders whose tests need root, Btrfs and loop devices. All others run anywhere. */
@@ -85,8 +86,8 @@ function needsKernel(file: string): boolean {
 }
 
 function sayWhySkipped(marked: number, unable: number): void {
-  if (unable > 0) console.log(`${unable} tests skipped: this machine lacks ${lacking}.`);
-  if (marked > 0) console.log(`${marked} tests skipped: marked so where they stand.`);
+  if (unable > 0) console.log(`Skipped ${unable}, because this machine lacks ${lacking}.`);
+  if (marked > 0) console.log(`Skipped ${marked}, marked so in their files.`);
   if (isCi && marked + unable > 0) console.log("With CI=true each of them counts as failed.");
 }
 

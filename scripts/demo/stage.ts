@@ -1,8 +1,9 @@
 // Runs the demo's commands, and leaves nothing behind however the demo ends.
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import type { Subprocess } from "bun";
-import { loopsOf, mountsUnder } from "./facts.ts";
+import { attachedLoops } from "../../test/kit/loops.ts";
+import { mountsUnder } from "../../test/kit/mountinfo.ts";
 import { command } from "./narrator.ts";
 
 const project = resolve(import.meta.dir, "../..");
@@ -10,6 +11,9 @@ const folder = `${project}/demo`;
 const agent = "dist/arcbox-agent";
 export const image = `${folder}/data.img`;
 export const root = `${folder}/root`;
+
+export const mounted = (): string[] => mountsUnder(folder).map(({ path }) => path);
+export const attached = (): string[] => [...attachedLoops(folder).keys()];
 
 /** How a path is written in a command line that a reader may want to copy. */
 export const shown = (path: string): string => relative(project, path);
@@ -73,25 +77,29 @@ export function volume(verb: "up" | "down" | "plan", ...options: string[]): Prom
   return show([agent, ...words].join(" "), [agent, ...words]);
 }
 
+export const makeFolder = (): void => mkdirSync(folder);
+
 /** Nobody else's mounts may be below the folder that the demo removes. */
 export function refuseForeignMounts(): void {
-  const [mounted] = mountsUnder(folder);
-  if (mounted === undefined) return;
+  const [path] = mounted();
+  if (path === undefined) return;
   const down = [agent, "volume", "down", ...diskOptions].join(" ");
-  throw new Error(`${shown(mounted)} is in use: something is mounted there. Free it with: ${down}`);
+  throw new Error(`${shown(path)} is in use: something is mounted there. Free it with: ${down}`);
 }
+
+export const leftovers = (): string[] => [
+  ...mounted(),
+  ...attached(),
+  ...(existsSync(folder) ? [folder] : []),
+];
 
 /** Unmounts, detaches and removes whatever there is of this run, or of one that was killed. */
 export async function cleanUp(): Promise<void> {
   if (existsSync(image)) await run([agent, "volume", "down", ...diskOptions], "pipe");
-  // What `down` could not do; the demo must not depend on what it demonstrates.
-  for (const path of mountsUnder(folder).reverse()) await run(["umount", path], "pipe");
-  for (const device of loopsOf(image)) await run(["losetup", "--detach", device], "pipe");
-  const left = [...mountsUnder(folder), ...loopsOf(image)];
-  if (left.length > 0) throw new Error(`Could not clean up, still there: ${left.join(", ")}`);
-  const { exitCode, output } = await run(["rm", "-rf", "--one-file-system", folder], "pipe");
-  if (exitCode !== 0) throw new Error(`Could not remove ${folder}: ${output.trim()}`);
+  // What `down` could not do: the demo must not depend on what it demonstrates.
+  for (const path of mounted().reverse()) await run(["umount", path], "pipe");
+  for (const device of attached()) await run(["losetup", "--detach", device], "pipe");
+  // Nothing is removed by way of a mount.
+  if (mounted().length === 0) await run(["rm", "-rf", "--one-file-system", folder], "pipe");
+  if (leftovers().length > 0) throw new Error(`could not clean up ${leftovers().join(", ")}`);
 }
-
-export const leftovers = (): string[] =>
-  [folder, ...mountsUnder(folder), ...loopsOf(image)].filter((path) => existsSync(path));

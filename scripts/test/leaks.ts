@@ -1,36 +1,20 @@
 // What a test run must give back: mounts and loop devices.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { attachedLoops } from "../../test/kit/loops.ts";
+import { type Mount, mounts } from "../../test/kit/mountinfo.ts";
 
-/** Mount points of this mount namespace by mount id, in the order of mounting. */
-export function mounts(): Map<string, string> {
-  const lines = readFileSync("/proc/self/mountinfo", "utf8").trimEnd().split("\n");
-  return new Map(
-    lines.map((line) => {
-      const [id = "", , , , path = ""] = line.split(" ");
-      return [id, path];
-    }),
-  );
-}
-
-/** Loop devices attached to files below `folder`, removed files included. */
-export function loopsBelow(folder: string): string[] {
-  if (!existsSync("/sys/block")) return [];
-  return readdirSync("/sys/block")
-    .filter((name) => {
-      const file = `/sys/block/${name}/loop/backing_file`;
-      return existsSync(file) && readFileSync(file, "utf8").startsWith(`${folder}/`);
-    })
-    .map((name) => `/dev/${name}`);
-}
-
-/** Names what is left over, and frees it so that the next run starts clean. */
-export function freeLeaks(folder: string, before: ReadonlyMap<string, string>): string[] {
-  const left = [...mounts()].filter(([id]) => !before.has(id)).map(([, path]) => path);
-  for (const path of left.toReversed()) Bun.spawnSync(["umount", "--lazy", path]);
-  const loops = loopsBelow(folder);
+/**
+ * Names what is left of a run whose files were all below `folder`, and frees it so that the next
+ * one starts clean. `before` is the mount table of that time; new mounts follow the old ones.
+ */
+export function freeLeaks(folder: string, before: readonly Mount[]): string[] {
+  const loops = [...attachedLoops(folder).keys()];
+  const left = mounts().slice(before.length);
+  // Loops first: a loop of a file that lies on another loop loses its path with the mount, and
+  // one in use is let go by the kernel as soon as it no longer is.
   for (const device of loops) Bun.spawnSync(["losetup", "--detach", device]);
+  for (const { path } of left.toReversed()) Bun.spawnSync(["umount", "--lazy", path]);
   return [
-    ...left.map((path) => `still mounted after the tests: ${path}`),
+    ...left.map(({ path }) => `still mounted after the tests: ${path}`),
     ...loops.map((device) => `still attached after the tests: ${device}`),
   ];
 }

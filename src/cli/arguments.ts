@@ -47,7 +47,7 @@ export const optionSpecs: readonly OptionSpec[] = [
     name: "--size",
     value: "SIZE",
     help: "size of the image, with K, M, G or T; larger than it is: it grows (default 64G)",
-    actions: bringing,
+    actions: available,
   },
   {
     name: "--root",
@@ -67,7 +67,7 @@ export const optionSpecs: readonly OptionSpec[] = [
     name: "--wait",
     value: "SECONDS",
     help: "how long to wait for the disk to appear (default 5)",
-    actions: bringing,
+    actions: available,
   },
   {
     name: "--format",

@@ -22,7 +22,7 @@ function bashValue({ name, completes }: OptionSpec): string {
   if (completes === "directory") return `    ${name}) ${reply('compgen -d -- "$cur"')}; return ;;`;
   if (completes === "file") return `    ${name}) ${reply('compgen -f -- "$cur"')}; return ;;`;
   if (completes === "device") {
-    return `    ${name}) ${reply('compgen -W "serial= uuid= label=" -f -- "${cur:-/dev/}"')}; return ;;`;
+    return `    ${name}) ${reply(`compgen -W "serial= uuid= label=" -f -- "\${cur:-/dev/}"`)}; return ;;`;
   }
   const words = completes?.join(" ") ?? "";
   return `    ${name}) ${reply(`compgen -W "${words}" -- "$cur"`)}; return ;;`;

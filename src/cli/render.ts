@@ -59,6 +59,8 @@ export function reportText(action: keyof typeof headlines, report: Report, paint
 
 export function errorText({ code, message, hint }: ErrorReport, paint: Paint): string {
   const first = `${paint(`arcbox-agent: ${code}:`, "red")} ${printable(message)}`;
+  // A slip of the fingers is one line.
+  if (code === "usage" && hint !== undefined) return `${first} (${printable(hint)})\n`;
   return hint === undefined
     ? `${first}\n`
     : `${first}\n${paint(`  hint: ${printable(hint)}`, "dim")}\n`;

@@ -22,6 +22,19 @@ import { isTerminal, print, type Stream, terminalColumns } from "./terminal.ts";
 const operations = { up, plan, down };
 type Operation = keyof typeof operations;
 
+/** Of a command that was not understood. */
+const emptyReport: Report = {
+  outcome: "failed",
+  device: null,
+  verdict: null,
+  uuid: null,
+  bytes: null,
+  steps: [],
+  mounts: [],
+  notes: [],
+  ms: 0,
+};
+
 /** Runs the command line and gives the exit status. */
 export async function run(kernel: Kernel, argv: readonly string[]): Promise<number> {
   try {
@@ -30,7 +43,7 @@ export async function run(kernel: Kernel, argv: readonly string[]): Promise<numb
     if (!(error instanceof VolumeError)) throw error;
     const { code, message, hint } = error;
     const report = { code, message, ...(hint === undefined ? {} : { hint }) };
-    if (argv.includes("--json")) print(kernel, 1, json({ outcome: "failed", error: report }));
+    if (argv.includes("--json")) print(kernel, 1, json({ ...emptyReport, error: report }));
     else tell(kernel, report);
     return exitStatusOf[code];
   }

@@ -169,9 +169,8 @@ export function readLayout(kernel: Kernel, path: string): Layout {
     });
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    const what = isErrno(error, Errno.ENOENT)
-      ? "does not exist"
-      : `cannot be read: ${error.message}`;
+    const { message } = error;
+    const what = isErrno(error, Errno.ENOENT) ? "does not exist" : `cannot be read: ${message}`;
     throw wrong(path, what, error);
   }
   try {

@@ -23,6 +23,7 @@ export function survey(context: Context, source: Source): Survey {
   const { recorder } = context;
   const verdict = recorder.in("filesystem", () => lookAtDisk(context, source));
   const action = recorder.in("filesystem", () => decide(context, source, verdict));
+  recorder.set("filesystem", { outcome: "kept", detail: `${verdict.kind}, not touched` });
   const places = recorder.in("mountpoints", () => lookAtPlaces(context, source, verdict));
   return { verdict, action, places };
 }
