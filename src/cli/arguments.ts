@@ -171,9 +171,9 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
 
 interface Given {
   /** A switch. */
-  has(name: string): boolean;
+  readonly has: (name: string) => boolean;
   /** The parsed value of an option; undefined when it was not given. */
-  map<T>(name: string, parse: (value: string) => T): T | undefined;
+  readonly map: <T>(name: string, parse: (value: string) => T) => T | undefined;
 }
 
 /** The file that `layout --layout FILE` names. Throws a VolumeError `usage`. */

@@ -87,7 +87,7 @@ function bar(part: number, whole: number, cells: number): string {
 
 /** Shortens a line to the width of the terminal. */
 function fitted(text: string, columns: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.length <= columns ? text : `${characters.slice(0, columns - 1).join("")}…`;
 }
 

@@ -6,7 +6,7 @@ import type { Sandbox } from "./sandbox.ts";
 
 /** The executable under test. */
 export const agentPath =
-  process.env["ARCBOX_AGENT"] ?? join(import.meta.dir, "..", "..", "dist", "arcbox-agent");
+  process.env.ARCBOX_AGENT ?? join(import.meta.dir, "..", "..", "dist", "arcbox-agent");
 
 const RUN_LIMIT_MS = 55_000;
 
@@ -29,7 +29,11 @@ export interface Running {
 /** Starts a command line, by default of the agent. */
 export function start(
   args: readonly string[],
-  options: { readonly prefix?: readonly string[]; readonly cwd?: string; readonly path?: string } = {},
+  options: {
+    readonly prefix?: readonly string[];
+    readonly cwd?: string;
+    readonly path?: string;
+  } = {},
 ): Running {
   if (!existsSync(agentPath)) throw new Error(`${agentPath} is missing: npm run build`);
   const began = performance.now();
@@ -65,7 +69,10 @@ export async function volume(
   args: readonly string[],
   options?: Parameters<typeof start>[1],
 ): Promise<VolumeRun> {
-  return reported(command, start(["volume", command, "--json", "--root", box.root, ...args], options));
+  return reported(
+    command,
+    start(["volume", command, "--json", "--root", box.root, ...args], options),
+  );
 }
 
 export async function reported(command: Command, running: Running): Promise<VolumeRun> {
@@ -102,5 +109,7 @@ export async function fails(
 }
 
 export const up = (box: Sandbox, ...args: readonly string[]) => succeeds(volume(box, "up", args));
-export const plan = (box: Sandbox, ...args: readonly string[]) => succeeds(volume(box, "plan", args));
-export const down = (box: Sandbox, ...args: readonly string[]) => succeeds(volume(box, "down", args));
+export const plan = (box: Sandbox, ...args: readonly string[]) =>
+  succeeds(volume(box, "plan", args));
+export const down = (box: Sandbox, ...args: readonly string[]) =>
+  succeeds(volume(box, "down", args));

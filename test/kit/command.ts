@@ -1,27 +1,27 @@
 /** The Debian package of each program the tests start. */
 const packageOf: Readonly<Record<string, string>> = {
-  "blockdev": "util-linux",
-  "btrfs": "btrfs-progs",
-  "cp": "coreutils",
-  "losetup": "util-linux",
-  "lsattr": "e2fsprogs",
+  blockdev: "util-linux",
+  btrfs: "btrfs-progs",
+  cp: "coreutils",
+  losetup: "util-linux",
+  lsattr: "e2fsprogs",
   "mkfs.btrfs": "btrfs-progs",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
-  "mknod": "coreutils",
-  "mksquashfs": "squashfs-tools",
-  "mkswap": "util-linux",
-  "mount": "mount",
-  "setpriv": "util-linux",
-  "sfdisk": "fdisk",
-  "strace": "strace",
-  "umount": "mount",
-  "unshare": "util-linux",
+  mknod: "coreutils",
+  mksquashfs: "squashfs-tools",
+  mkswap: "util-linux",
+  mount: "mount",
+  setpriv: "util-linux",
+  sfdisk: "fdisk",
+  strace: "strace",
+  umount: "mount",
+  unshare: "util-linux",
 };
 
 /** Where a program is, or an error that names the package to install: a test is never skipped. */
 export function tool(name: string): string {
-  const found = Bun.which(name, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
+  const found = Bun.which(name, { PATH: `${process.env.PATH ?? ""}:/usr/sbin:/sbin` });
   if (found !== null) return found;
   throw new Error(`${name} is missing: apt-get install ${packageOf[name] ?? name}`);
 }

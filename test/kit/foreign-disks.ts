@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { command } from "./command.ts";
+import { command, tool } from "./command.ts";
 import { writeAt } from "./image.ts";
 import type { Disk, Sandbox } from "./sandbox.ts";
 
@@ -43,10 +43,9 @@ export const madeByTools: readonly ForeignDisk[] = [
 ];
 
 function partition(device: string, script: string): void {
-  const done = Bun.spawnSync(
-    [command("sh", "-c", "command -v sfdisk || echo sfdisk").trim(), "--force", "--quiet", device],
-    { stdin: Buffer.from(script) },
-  );
+  const done = Bun.spawnSync([tool("sfdisk"), "--force", "--quiet", device], {
+    stdin: Buffer.from(script),
+  });
   if (done.exitCode !== 0) throw new Error(`sfdisk ${device}: ${done.stderr.toString()}`);
 }
 
@@ -74,7 +73,12 @@ const ascii = (text: string): Uint8Array => Buffer.from(text, "latin1");
 export const signatures: readonly Signature[] = [
   { what: "LUKS1", named: /luks/i, offset: 0, bytes: ascii("LUKS\xba\xbe\x00\x01") },
   { what: "LUKS2", named: /luks/i, offset: 0, bytes: ascii("LUKS\xba\xbe\x00\x02") },
-  { what: "LUKS2's second header", named: /luks/i, offset: 16 * KiB, bytes: ascii("SKUL\xba\xbe\x00\x02") },
+  {
+    what: "LUKS2's second header",
+    named: /luks/i,
+    offset: 16 * KiB,
+    bytes: ascii("SKUL\xba\xbe\x00\x02"),
+  },
   { what: "an LVM physical volume", named: /lvm/i, offset: 512, bytes: lvmLabel() },
   { what: "xfs", named: /xfs/i, offset: 0, bytes: ascii("XFSB") },
   { what: "ext4", named: /ext/i, offset: 1024 + 56, bytes: Buffer.from([0x53, 0xef]) },
@@ -107,7 +111,12 @@ export const stamp = (image: string, { offset, bytes }: Signature): void =>
 
 /** A reiserfs superblock lies where Btrfs has its own. */
 export const reiserfs: readonly Signature[] = [
-  { what: "reiserfs 3.6", named: /reiser/i, offset: 64 * KiB, bytes: reiserSuperblock("ReIsEr2Fs") },
+  {
+    what: "reiserfs 3.6",
+    named: /reiser/i,
+    offset: 64 * KiB,
+    bytes: reiserSuperblock("ReIsEr2Fs"),
+  },
   { what: "reiserfs 3.5", named: /reiser/i, offset: 8 * KiB, bytes: reiserSuperblock("ReIsErFs") },
 ];
 

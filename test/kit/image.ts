@@ -87,4 +87,3 @@ export function flush(device: string): void {
   fsyncSync(fd);
   closeSync(fd);
 }
-

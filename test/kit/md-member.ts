@@ -45,7 +45,7 @@ function version1(deviceBytes: number, format: MdFormat): Buffer {
   block.fill(0xab, 16, 32); // set_uuid
   block.write("arcbox:test", 32, "latin1"); // set_name
   block.writeInt32LE(1, 72); // level
-  block.writeBigUInt64LE(BigInt(deviceBytes / SECTOR / 2), 80); // size
+  block.writeBigUInt64LE(BigInt(Math.floor(deviceBytes / SECTOR / 2)), 80); // size
   block.writeUInt32LE(2, 92); // raid_disks
   block.writeBigUInt64LE(BigInt(format.version === "1.0" ? 0 : 2048), 128); // data_offset
   block.writeBigUInt64LE(BigInt(format.offset(deviceBytes) / SECTOR), 144); // super_offset

@@ -1,11 +1,11 @@
-import { chmodSync, copyFileSync, existsSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { tool } from "./command.ts";
+import { command, tool } from "./command.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** Every place where the agent could find mkfs.btrfs. */
 function places(): string[] {
-  const folders = (process.env["PATH"] ?? "").split(":");
+  const folders = (process.env.PATH ?? "").split(":");
   folders.push("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin");
   const found = folders.filter(Boolean).map((folder) => join(folder, "mkfs.btrfs"));
   return [...new Set(found.filter(existsSync).map((path) => realpathSync(path)))];
@@ -26,7 +26,8 @@ export function replaceMkfs(box: Sandbox, script: string): { readonly restore: (
   for (const place of covered) box.cover(fake, place);
   return {
     restore: () => {
-      for (const place of covered) box.umount(place);
+      // Lazily: a script that still runs keeps its file.
+      for (const place of covered) command("umount", "--lazy", place);
     },
   };
 }
@@ -37,9 +38,14 @@ export function withoutMkfs(box: Sandbox): readonly string[] {
   const hide = [...new Set(places().map(dirname))]
     .map((folder) => `mount --bind '${empty}' '${folder}'`)
     .join(" && ");
-  return [tool("unshare"), "--mount", "--propagation", "private", "sh", "-c", `${hide} && exec "$@"`, "sh"];
+  return [
+    tool("unshare"),
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    `${hide} && exec "$@"`,
+    "sh",
+  ];
 }
-
-/** How many of mkfs's own write calls a script's log saw. */
-export const writesIn = (log: string): number =>
-  readFileSync(log, "utf8").split("\n").filter((line) => line.includes("pwrite64(")).length;

@@ -9,7 +9,7 @@ export interface Mount {
   readonly superOptions: readonly string[];
 }
 
-const unescape = (field: string): string => {
+const unescaped = (field: string): string => {
   const bytes = Buffer.from(field);
   const out: number[] = [];
   for (let index = 0; index < bytes.length; index += 1) {
@@ -28,11 +28,11 @@ export function mounts(): Mount[] {
     const [, , , root = "", path = "", options = ""] = left.split(" ");
     const [type = "", source = "", superOptions = ""] = right.split(" ");
     return {
-      root: unescape(root),
-      path: unescape(path),
+      root: unescaped(root),
+      path: unescaped(path),
       options: options.split(","),
       type,
-      source: unescape(source),
+      source: unescaped(source),
       superOptions: superOptions.split(","),
     };
   });

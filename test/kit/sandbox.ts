@@ -89,7 +89,7 @@ export class Sandbox {
   /** Shows `file` at `place` until the test ends. */
   cover(file: string, place: string): void {
     command("mount", "--bind", file, place);
-    this.#closers.push(() => tryCommand("umount", place));
+    this.#closers.push(() => tryCommand("umount", "--lazy", place));
   }
 
   onEnd(close: () => void): void {
@@ -119,8 +119,7 @@ export class Sandbox {
     for (const child of this.#processes) child.kill("SIGKILL");
     for (const close of this.#closers.reverse()) close();
     this.#closers.length = 0;
-    this.#unmountAll();
-    for (const device of attachedLoops(this.dir).keys()) tryCommand("losetup", "-d", device);
+    this.#takeDown();
     for (const device of this.#emptyLoops) removeLoop(device);
     this.#emptyLoops.length = 0;
     if (existsSync(this.dir)) rmSync(this.dir, { recursive: true, force: true });
@@ -130,14 +129,17 @@ export class Sandbox {
     await Promise.all(this.#processes.map(({ exited }) => exited));
   }
 
-  #unmountAll(): void {
-    for (const { path } of mountsUnder(this.dir).reverse()) {
-      // A mount inside an image on another mount may have gone with it.
-      if (tryCommand("umount", path).exitCode !== 0) tryCommand("umount", "--lazy", path);
+  /** An image may lie on a mount that is itself an image's: what holds the other goes first. */
+  #takeDown(): void {
+    for (let layer = 0; layer < MOST_LAYERS; layer += 1) {
+      for (const { path } of mountsUnder(this.dir).reverse()) tryCommand("umount", path);
+      for (const device of attachedLoops(this.dir).keys()) tryCommand("losetup", "-d", device);
     }
+    for (const { path } of mountsUnder(this.dir).reverse()) tryCommand("umount", "--lazy", path);
   }
 }
 
+const MOST_LAYERS = 3;
 const TEST_TIMEOUT_MS = 60_000;
 const open = new Set<Sandbox>();
 

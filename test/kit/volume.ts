@@ -17,10 +17,7 @@ export const layout = [
   {
     name: "@containerd",
     path: "/var/lib/containerd",
-    nocow: [
-      "io.containerd.metadata.v1.bolt",
-      "io.containerd.snapshotter.v1.overlayfs",
-    ],
+    nocow: ["io.containerd.metadata.v1.bolt", "io.containerd.snapshotter.v1.overlayfs"],
   },
   {
     name: "@k3s",
@@ -110,7 +107,11 @@ export function btrfsDisk(box: Sandbox, sizeBytes = GiB, ...options: readonly st
 }
 
 /** Mounts the whole filesystem beside the agent, for the time of `work`. */
-export function withWholeFilesystem({ device }: Disk, box: Sandbox, work: (top: string) => void): void {
+export function withWholeFilesystem(
+  { device }: Disk,
+  box: Sandbox,
+  work: (top: string) => void,
+): void {
   const top = box.mount(device, "whole");
   work(top);
   box.umount(top);
