@@ -5,12 +5,12 @@ import { checkReport, parseReport, type Report } from "./report.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** The executable under test. */
-export const agentPath =
+const agentPath =
   process.env.ARCBOX_AGENT ?? join(import.meta.dir, "..", "..", "dist", "arcbox-agent");
 
 const RUN_LIMIT_MS = 55_000;
 
-export interface Run {
+interface Run {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;

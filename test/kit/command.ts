@@ -2,13 +2,14 @@
 const packageOf: Readonly<Record<string, string>> = {
   blockdev: "util-linux",
   btrfs: "btrfs-progs",
-  cp: "coreutils",
-  losetup: "util-linux",
+  "btrfs-map-logical": "btrfs-progs",
+  chattr: "e2fsprogs",
+  filefrag: "e2fsprogs",
+  losetup: "mount",
   lsattr: "e2fsprogs",
   "mkfs.btrfs": "btrfs-progs",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
-  mknod: "coreutils",
   mksquashfs: "squashfs-tools",
   mkswap: "util-linux",
   mount: "mount",
@@ -17,6 +18,7 @@ const packageOf: Readonly<Record<string, string>> = {
   strace: "strace",
   umount: "mount",
   unshare: "util-linux",
+  wipefs: "util-linux",
 };
 
 /** Where a program is, or an error that names the package to install: a test is never skipped. */

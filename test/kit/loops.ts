@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { command } from "./command.ts";
+import { command, tryCommand } from "./command.ts";
 
 /** What the kernel says is attached: device -> path of its backing file. */
 export function attachedLoops(folder: string): Map<string, string> {
@@ -17,6 +17,21 @@ function backingFileOf(name: string): string | undefined {
     return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").slice(0, -1);
   } catch {
     return undefined; // nothing is attached
+  }
+}
+
+const DETACH_LIMIT_MS = 5000;
+
+/**
+ * Detaches a loop device and waits until it is free: while somebody else has it open, and
+ * every `losetup --find` opens them all, the kernel only promises to detach it.
+ */
+export function detachLoop(device: string): void {
+  tryCommand("losetup", "--detach", device);
+  const deadline = performance.now() + DETACH_LIMIT_MS;
+  while (backingFileOf(device.replace("/dev/", "")) !== undefined) {
+    if (performance.now() > deadline) throw new Error(`${device} cannot be detached`);
+    Bun.sleepSync(1);
   }
 }
 

@@ -40,7 +40,7 @@ const exitStatusOf: Readonly<Record<string, number>> = {
   unsupported: 9,
 };
 
-export interface Step {
+interface Step {
   readonly step: string;
   readonly outcome: string;
   readonly detail: string;

@@ -14,8 +14,8 @@ import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { command, tool, tryCommand } from "./command.ts";
 import { addEmptyLoop, removeLoop } from "./libc.ts";
-import { attachedLoops } from "./loops.ts";
-import { mountsUnder } from "./mountinfo.ts";
+import { attachedLoops, detachLoop } from "./loops.ts";
+import { mounts, mountsUnder } from "./mountinfo.ts";
 
 export interface Disk {
   /** The sparse file. */
@@ -59,7 +59,7 @@ export class Sandbox {
   }
 
   detach(device: string): void {
-    command("losetup", "--detach", device);
+    detachLoop(device);
   }
 
   disk(sizeBytes: number): Disk {
@@ -133,7 +133,10 @@ export class Sandbox {
   #takeDown(): void {
     for (let layer = 0; layer < MOST_LAYERS; layer += 1) {
       for (const { path } of mountsUnder(this.dir).reverse()) tryCommand("umount", path);
-      for (const device of attachedLoops(this.dir).keys()) tryCommand("losetup", "-d", device);
+      for (const device of attachedLoops(this.dir).keys()) {
+        // A mounted one goes with its mount, in the next layer.
+        if (!mounts().some(({ source }) => source === device)) detachLoop(device);
+      }
     }
     for (const { path } of mountsUnder(this.dir).reverse()) tryCommand("umount", "--lazy", path);
   }

@@ -3,7 +3,7 @@ import { GiB, KiB, MiB, readAt, writeAt } from "./image.ts";
 export const PRIMARY = 64 * KiB;
 export const MIRROR = 64 * MiB;
 export const LAST_MIRROR = 256 * GiB;
-export const SUPERBLOCK_BYTES = 4096;
+const SUPERBLOCK_BYTES = 4096;
 
 /** Places of the fields the tests damage or check (btrfs_super_block in btrfs_tree.h). */
 export const at = {
@@ -36,7 +36,7 @@ export const at = {
 
 const CASTAGNOLI = 0x82f63b78;
 
-export function crc32c(bytes: Uint8Array, seed = 0xffffffff): number {
+function crc32c(bytes: Uint8Array, seed = 0xffffffff): number {
   let crc = seed;
   for (const byte of bytes) {
     crc ^= byte;

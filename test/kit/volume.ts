@@ -28,7 +28,7 @@ export const layout = [
   { name: "@cni", path: "/var/lib/cni", nocow: [] },
 ] as const;
 
-export const RAW = "/run/arcbox/data";
+const RAW = "/run/arcbox/data";
 
 export const dockerOf = (box: Sandbox): string => join(box.root, "var/lib/docker");
 export const rawOf = (box: Sandbox): string => join(box.root, RAW);

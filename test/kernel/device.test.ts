@@ -1,0 +1,217 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fails, plan, reported, start, succeeds, up, volume } from "../kit/agent.ts";
+import { command, tool } from "../kit/command.ts";
+import { GiB } from "../kit/image.ts";
+import { addToCommandLine } from "../kit/kernel-command-line.ts";
+import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { expectMounted, ourMounts, preparedDisk } from "../kit/volume.ts";
+import { observe } from "../kit/world.ts";
+
+const sandbox = useSandbox();
+
+/** A second node for the same disk. */
+function makeNode(path: string, device: string): void {
+  const { rdev } = statSync(device);
+  command("mknod", path, "b", String(rdev >> 8), String(rdev & 0xff));
+}
+
+interface Appearance {
+  readonly how: string;
+  readonly before?: (box: Sandbox) => void;
+  readonly appear: (path: string, device: string, box: Sandbox) => void;
+}
+
+const appearances: readonly Appearance[] = [
+  { how: "is made", appear: (path, device) => makeNode(path, device) },
+  { how: "is a symbolic link", appear: (path, device) => symlinkSync(device, path) },
+  {
+    how: "is renamed into place",
+    appear: (path, device) => {
+      makeNode(`${path}.new`, device);
+      renameSync(`${path}.new`, path);
+    },
+  },
+  {
+    how: "appears together with its folder",
+    before: (box) => command("rmdir", box.folder("dev")),
+    appear: (path, device, box) => {
+      mkdirSync(box.path("dev"));
+      makeNode(path, device);
+    },
+  },
+  {
+    how: "replaces a dangling link",
+    before: (box) => symlinkSync(box.path("later"), box.path("dev", "data")),
+    appear: (_, device, box) => makeNode(box.path("later"), device),
+  },
+];
+
+/** Long enough for the agent to have looked and begun to wait; either order has to work. */
+const HEAD_START_MS = 200;
+const SOON_MS = 3000;
+
+test.each(appearances.map((appearance) => [appearance.how, appearance] as const))(
+  "a disk node that %s during the wait is used at once",
+  async (_, { before, appear }) => {
+    const box = sandbox();
+    const { device } = await preparedDisk(box);
+    const path = join(box.folder("dev"), "data");
+    before?.(box);
+    const args = ["volume", "up", "--json", "--root", box.root, "--device", path, "--wait", "30"];
+    const running = reported("up", start(args));
+    await Bun.sleep(HEAD_START_MS);
+    const appeared = performance.now();
+    appear(path, device, box);
+    await succeeds(running);
+    expect(performance.now() - appeared).toBeLessThan(SOON_MS);
+    expectMounted(box.root);
+  },
+);
+
+test("a node without a medium is waited for until the medium is there", async () => {
+  const box = sandbox();
+  const { image, device: prepared } = await preparedDisk(box);
+  box.detach(prepared);
+  const device = box.emptyLoop();
+  const running = volume(box, "up", ["--device", device, "--wait", "30"]);
+  await Bun.sleep(HEAD_START_MS);
+  const appeared = performance.now();
+  command("losetup", device, image);
+  await succeeds(running);
+  expect(performance.now() - appeared).toBeLessThan(SOON_MS);
+});
+
+test("a node that stays without a medium is missing, and the message says so", async () => {
+  const box = sandbox();
+  const device = box.emptyLoop();
+  const error = await fails(
+    volume(box, "up", ["--device", device, "--wait", "0.2"]),
+    "device-missing",
+  );
+  expect(error.message).toContain(device);
+  expect(`${error.message} ${error.hint}`).toMatch(/medium|size|empty/i);
+});
+
+test("--wait takes fractions, and 0 does not wait", async () => {
+  const box = sandbox();
+  const path = box.path("none");
+  const none = await volume(box, "up", ["--device", path, "--wait", "0"]);
+  expect(none.report.error?.code).toBe("device-missing");
+  expect(none.exitCode).toBe(3);
+  expect(none.report.error?.message).toContain(path);
+  expect(none.report.ms).toBeLessThan(100);
+  const some = await volume(box, "up", ["--device", path, "--wait", "0.3"]);
+  expect(some.report.error?.code).toBe("device-missing");
+  expect(some.report.ms).toBeGreaterThanOrEqual(290);
+  expect(some.report.ms).toBeLessThan(2000);
+});
+
+test("the wait ends on Ctrl-C", async () => {
+  const box = sandbox();
+  const { child, done } = start(["volume", "up", "--device", box.path("none"), "--wait", "50"]);
+  await Bun.sleep(HEAD_START_MS);
+  child.kill("SIGINT");
+  const { exitCode, ms } = await done;
+  expect(exitCode).not.toBe(0);
+  expect(ms).toBeLessThan(5000);
+});
+
+test.each<[string, (box: Sandbox) => string, string]>([
+  ["a directory", (box) => box.folder("folder"), "not-a-block-device"],
+  ["a regular file", (box) => box.image(GiB, "file.img"), "not-a-block-device"],
+  ["a character device", () => "/dev/null", "not-a-block-device"],
+  ["a missing path", (box) => box.path("none"), "device-missing"],
+  [
+    "a dangling link",
+    (box) => {
+      symlinkSync(box.path("none"), box.path("link"));
+      return box.path("link");
+    },
+    "device-missing",
+  ],
+  [
+    "a path below a file",
+    (box) => {
+      writeFileSync(box.path("file"), "");
+      return box.path("file", "disk");
+    },
+    "device-missing",
+  ],
+])("%s as --device is refused, and named", async (_, make, code) => {
+  const box = sandbox();
+  const path = make(box);
+  const before = observe(box);
+  for (const verb of ["plan", "up"] as const) {
+    const error = await fails(volume(box, verb, ["--device", path, "--wait", "0"]), code);
+    expect(error.message).toContain(path);
+  }
+  expect(observe(box).images).toEqual(before.images);
+  expect(ourMounts(box)).toBeEmpty();
+});
+
+test.each([
+  ["first-wins", (device: string, other: string) => `${KEY}${device} ${KEY}${other}`],
+  [
+    "an empty one is passed over",
+    (device: string, other: string) => `${KEY} ${KEY}${device} ${KEY}${other}`,
+  ],
+  [
+    "a word that only ends like the key",
+    (device: string, other: string) => `x${KEY}${other} ${KEY}${device}`,
+  ],
+])("the kernel command line names the disk: %s", async (_, words) => {
+  const box = sandbox();
+  const [wanted, other] = [box.disk(GiB).device, box.disk(GiB).device];
+  addToCommandLine(box, words(wanted, other));
+  const report = await up(box);
+  expect(report.device).toBe(wanted);
+  expectMounted(box.root);
+});
+
+const KEY = "arcbox.docker_data_device=";
+
+test("--device beats the kernel command line", async () => {
+  const box = sandbox();
+  const [wanted, other] = [box.disk(GiB).device, box.disk(GiB).device];
+  addToCommandLine(box, `${KEY}${other}`);
+  expect((await plan(box, "--device", wanted)).device).toBe(wanted);
+});
+
+test("--image beats the kernel command line", async () => {
+  const box = sandbox();
+  addToCommandLine(box, `${KEY}${box.path("none")}`);
+  const report = await up(box, "--image", box.path("disk.img"), "--size", "1G");
+  expect(report.bytes).toBe(GiB);
+});
+
+test("a disk that the kernel command line names and that is not there is missing", async () => {
+  const box = sandbox();
+  addToCommandLine(box, `${KEY}${box.path("none")}`);
+  const error = await fails(volume(box, "up", ["--wait", "0"]), "device-missing");
+  expect(error.message).toContain(box.path("none"));
+});
+
+test.each([
+  [["arcboxhvc1", "vdb"], "/dev/arcboxhvc1"],
+  [["vdb"], "/dev/vdb"],
+  [[], undefined],
+])("with the nodes %p the default disk is %p", async (nodes, expected) => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  const dev = box.mount("tmpfs", "fake-dev", "-t", "tmpfs");
+  for (const name of ["null", "zero", "urandom", "random", "btrfs-control", "loop-control"]) {
+    command("cp", "--archive", `/dev/${name}`, dev);
+  }
+  for (const name of nodes) makeNode(join(dev, name), device);
+  const prefix = [tool("unshare"), "--mount", "--propagation", "private", "sh", "-c"];
+  const inside = `mount --bind '${dev}' /dev && exec "$@"`;
+  const run = volume(box, "plan", ["--wait", "0"], { prefix: [...prefix, inside, "sh"] });
+  if (expected === undefined) {
+    const error = await fails(run, "device-missing");
+    expect(error.message).toContain("/dev/vdb");
+  } else {
+    expect((await succeeds(run)).device).toBe(expected);
+  }
+});

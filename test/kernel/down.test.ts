@@ -1,0 +1,194 @@
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { down, fails, up, volume } from "../kit/agent.ts";
+import { GiB } from "../kit/image.ts";
+import { attachedLoops } from "../kit/loops.ts";
+import { mountsUnder } from "../kit/mountinfo.ts";
+import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { traced } from "../kit/trace.ts";
+import { dockerOf, expectMounted, filesystemGone, ourMounts, wantedMounts } from "../kit/volume.ts";
+import { observe } from "../kit/world.ts";
+
+const sandbox = useSandbox();
+
+async function mountedVolume(box: Sandbox): Promise<{ device: string; uuid: string }> {
+  const { device } = box.disk(GiB);
+  const { uuid } = await up(box, "--device", device);
+  return { device, uuid: uuid ?? "" };
+}
+
+test("unmounts everything, and the filesystem is really gone", async () => {
+  const box = sandbox();
+  const { device, uuid } = await mountedVolume(box);
+  const report = await down(box, "--device", device);
+  expect(report.outcome).toBe("changed");
+  expect(ourMounts(box)).toBeEmpty();
+  expect(filesystemGone(uuid)).toBeTrue();
+  expect(attachedLoops(box.dir).has(device)).toBeTrue();
+});
+
+test("unmounts last first", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const trace = traced(box, "umount2");
+  const run = await volume(box, "down", ["--device", device], { prefix: trace.prefix });
+  expect(run.exitCode).toBe(0);
+  const unmounted = trace
+    .calls()
+    .filter((line) => line.endsWith(" = 0"))
+    .map((line) => /"([^"]+)"/.exec(line)?.[1]);
+  const expected = wantedMounts(box.root).map((mount) => mount.slice(mount.indexOf(" ") + 1));
+  expect(unmounted).toEqual(expected.reverse());
+});
+
+test("detaches the loop device of --image", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  expect(attachedLoops(box.dir).size).toBe(1);
+  expect((await down(box, "--image", image)).outcome).toBe("changed");
+  expect(attachedLoops(box.dir).size).toBe(0);
+  expect(ourMounts(box)).toBeEmpty();
+});
+
+test("detaches the loop device of an image that is not mounted any more", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  box.attach(image);
+  await down(box, "--image", image);
+  expect(attachedLoops(box.dir).size).toBe(0);
+});
+
+test.each<[string, (box: Sandbox) => readonly string[]]>([
+  ["a disk that was never up", (box) => ["--device", box.disk(GiB).device]],
+  ["an image that is not attached", (box) => ["--image", box.image(GiB)]],
+  ["an image that does not exist", (box) => ["--image", box.path("none.img")]],
+])("of %s does nothing, successfully", async (_, prepare) => {
+  const box = sandbox();
+  const args = prepare(box);
+  const before = observe(box);
+  expect((await down(box, ...args)).outcome).toBe("unchanged");
+  expect(observe(box)).toEqual(before);
+});
+
+test("a second down is unchanged", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  await down(box, "--device", device);
+  expect((await down(box, "--device", device)).outcome).toBe("unchanged");
+});
+
+test("finishes what is only partly mounted", async () => {
+  const box = sandbox();
+  const { device, uuid } = await mountedVolume(box);
+  box.umount(dockerOf(box));
+  box.umount(join(box.root, "run/arcbox/data"));
+  await down(box, "--device", device);
+  expect(ourMounts(box)).toBeEmpty();
+  expect(filesystemGone(uuid)).toBeTrue();
+});
+
+interface Holder {
+  readonly how: string;
+  readonly argv: readonly [string, ...string[]];
+  readonly name: string;
+  readonly inside?: boolean;
+}
+
+const holders: readonly Holder[] = [
+  {
+    how: "a working directory inside",
+    argv: ["sh", "-c", "echo ready; exec sleep 1000"],
+    name: "sleep",
+    inside: true,
+  },
+  {
+    how: "an open file",
+    argv: ["sh", "-c", 'echo ready; exec tail -f "$0"/held', "DOCKER"],
+    name: "tail",
+  },
+  {
+    how: "a copy of the mounts in another namespace",
+    argv: [
+      "unshare",
+      "--mount",
+      "--propagation",
+      "private",
+      "sh",
+      "-c",
+      "echo ready; exec sleep 1000",
+    ],
+    name: "sleep",
+  },
+];
+
+test.each(holders.map((holder) => [holder.how, holder] as const))(
+  "a process with %s keeps it busy, and is named and left alone",
+  async (_, { argv, name, inside }) => {
+    const box = sandbox();
+    const { device, uuid } = await mountedVolume(box);
+    const docker = dockerOf(box);
+    writeFileSync(join(docker, "held"), "");
+    const [program, ...args] = argv;
+    const child = await box.spawnUntilReady(
+      [program, ...args.map((arg) => (arg === "DOCKER" ? docker : arg))],
+      inside === true ? { cwd: docker } : {},
+    );
+    await waitForExec(child.pid, name);
+    const error = await fails(volume(box, "down", ["--device", device]), "busy");
+    expect(error.message).toContain(String(child.pid));
+    expect(error.message).toContain(name);
+    expect(child.exitCode).toBeNull();
+    expect(filesystemGone(uuid)).toBeFalse();
+    child.kill("SIGKILL");
+    await child.exited;
+    await down(box, "--device", device);
+    expect(ourMounts(box)).toBeEmpty();
+    expect(filesystemGone(uuid)).toBeTrue();
+  },
+);
+
+/** The shell has said "ready" and becomes the program that holds the mount. */
+async function waitForExec(pid: number, name: string): Promise<void> {
+  while ((await Bun.file(`/proc/${pid}/comm`).text()).trim() !== name) await Bun.sleep(1);
+}
+
+test("the loop device of a busy image stays attached", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  await box.spawnUntilReady(["sh", "-c", "echo ready; exec sleep 1000"], { cwd: dockerOf(box) });
+  await fails(volume(box, "down", ["--image", image]), "busy");
+  expect(attachedLoops(box.dir).size).toBe(1);
+});
+
+test("after a busy down, up makes the volume whole again", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  await box.spawnUntilReady(["sh", "-c", "echo ready; exec sleep 1000"], { cwd: dockerOf(box) });
+  await fails(volume(box, "down", ["--device", device]), "busy");
+  await up(box, "--device", device);
+  expectMounted(box.root);
+});
+
+test("a mount that somebody else made of the volume stays, and down says that it is in use", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const elsewhere = box.mount(device, "elsewhere");
+  const error = await fails(volume(box, "down", ["--device", device]), "busy");
+  expect(`${error.message} ${error.hint}`).toContain(elsewhere);
+  expect(mountsUnder(elsewhere)).toHaveLength(1);
+});
+
+test("what lies mounted below a target is not torn away in silence", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const nested = join(dockerOf(box), "nested");
+  mkdirSync(nested);
+  box.mount("tmpfs", nested, "-t", "tmpfs");
+  writeFileSync(join(nested, "kept"), "");
+  const { report } = await volume(box, "down", ["--device", device]);
+  expect(report.error?.code).toBe("busy");
+  expect(existsSync(join(nested, "kept"))).toBeTrue();
+});

@@ -1,0 +1,141 @@
+import { expect, test } from "bun:test";
+import { existsSync, linkSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { down, fails, up, volume } from "../kit/agent.ts";
+import { fingerprint, GiB, MiB, writeAt } from "../kit/image.ts";
+import { attachedLoops } from "../kit/loops.ts";
+import { useSandbox } from "../kit/sandbox.ts";
+import { expectRefused } from "../kit/refusal.ts";
+import { expectMounted, ourMounts } from "../kit/volume.ts";
+
+const sandbox = useSandbox();
+
+test("an attached image is found again, not attached a second time", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  const first = await up(box, "--image", image, "--size", "1G");
+  const second = await up(box, "--image", image);
+  expect(second).toMatchObject({ outcome: "unchanged", device: first.device });
+  expect(attachedLoops(box.dir).size).toBe(1);
+});
+
+test("an image is found again under another name of the same file", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  linkSync(image, box.path("hard.img"));
+  expect((await up(box, "--image", box.path("hard.img"))).outcome).toBe("unchanged");
+  expect(attachedLoops(box.dir).size).toBe(1);
+});
+
+test("a symbolic link to an image is followed or refused, never a second disk", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  symlinkSync(image, box.path("link"));
+  const { report } = await volume(box, "up", ["--image", box.path("link")]);
+  expect(report.error?.code ?? report.outcome).toMatch(/^(unchanged|usage)$/);
+  expect([...attachedLoops(box.dir).values()]).toEqual([image]);
+});
+
+test("another file under the old name is another disk", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  const first = await up(box, "--image", image, "--size", "1G");
+  await down(box, "--image", image);
+  const stale = box.attach(image);
+  renameSync(image, box.path("old.img"));
+  const report = await up(box, "--image", image, "--size", "1G");
+  expect(report.verdict).toBe("blank");
+  expect(report.uuid).not.toBe(first.uuid);
+  expect(report.device).not.toBe(stale);
+});
+
+test("a loop device that shows only a part of the image is not taken for it", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  const part = box.attach(image, "--offset", String(256 * MiB));
+  const { report } = await volume(box, "up", ["--image", image]);
+  if (report.error === null) expect(report.device).not.toBe(part);
+  else expect(report.error.code).toBe("busy");
+});
+
+test("an image of zeros that are written out is blank", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  writeAt(image, 300 * MiB, Buffer.alloc(8 * MiB));
+  expect((await up(box, "--image", image)).verdict).toBe("blank");
+});
+
+test.each([0, 4095, 65536, 3 * MiB + 17, 700 * MiB + 12345, GiB - 1])(
+  "an image with one byte of data at %d is not blank",
+  async (offset) => {
+    const box = sandbox();
+    const image = box.image(GiB);
+    writeAt(image, offset, Buffer.from([1]));
+    await expectRefused(box, ["--image", image], { code: "unknown" });
+  },
+);
+
+test("an empty image file is made to --size", async () => {
+  const box = sandbox();
+  const image = box.image(0);
+  expect((await up(box, "--image", image, "--size", "2G")).bytes).toBe(2 * GiB);
+  expectMounted(box.root);
+});
+
+test("an image in a folder that does not exist is one clear error", async () => {
+  const box = sandbox();
+  const image = box.path("no", "such", "folder", "disk.img");
+  const { report } = await volume(box, "up", ["--image", image, "--size", "1G"]);
+  // Whether the folder is made is the agent's choice; what is not, is a half-made state.
+  if (report.error === null) {
+    expectMounted(box.root);
+  } else {
+    expect(report.error.code).not.toBe("internal");
+    expect(report.error.message).toContain(image);
+    expect(attachedLoops(box.dir).size).toBe(0);
+  }
+});
+
+test("a directory as --image is refused, and named", async () => {
+  const box = sandbox();
+  const folder = box.folder("folder");
+  const { report } = await volume(box, "up", ["--image", folder, "--size", "1G"]);
+  expect(report.error).not.toBeNull();
+  expect(report.error?.code).not.toBe("internal");
+  expect(report.error?.message).toContain(folder);
+  expect(attachedLoops(box.dir).size).toBe(0);
+});
+
+test("a block device as --image is never truncated or formatted through a second loop", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const before = fingerprint(image);
+  const { report } = await volume(box, "up", ["--image", device, "--size", "2G"]);
+  expect(report.error).not.toBeNull();
+  expect(report.error?.code).not.toBe("internal");
+  expect(fingerprint(image)).toBe(before);
+});
+
+test("a refused image leaves no loop device behind in plan", async () => {
+  const box = sandbox();
+  const image = box.path("text.img");
+  writeFileSync(image, "some text, no disk\n".repeat(10000));
+  await fails(volume(box, "plan", ["--image", image]), "unknown", "too-small");
+  expect(attachedLoops(box.dir).size).toBe(0);
+});
+
+test("two volumes live beside each other", async () => {
+  const box = sandbox();
+  const roots = [box.path("one"), box.path("two")] as const;
+  for (const root of roots) {
+    mkdirSync(root);
+    await up(box, "--image", `${root}.img`, "--size", "1G", "--root", root);
+  }
+  for (const root of roots) expectMounted(root);
+  await down(box, "--image", `${roots[0]}.img`, "--root", roots[0]);
+  expect(ourMounts(box, roots[0])).toBeEmpty();
+  expectMounted(roots[1]);
+  expect(existsSync(join(roots[1], "var/lib/docker/image"))).toBeTrue();
+});

@@ -1,0 +1,14 @@
+import { tool } from "./command.ts";
+
+/** What stands before a command line so that it runs on a terminal of this width (script(1)). */
+export const onTerminal = (columns: number): readonly string[] => [
+  tool("bash"),
+  "-c",
+  `exec '${tool("script")}' -qec "stty cols ${columns}; \${*@Q}" /dev/null`,
+  "bash",
+];
+
+/** Without colours and the like: ECMA-48 control sequences. */
+export const withoutEscapes = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
+  text.replace(/\u001b\[[0-9;]*[A-Za-z]/g, "");

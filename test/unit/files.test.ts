@@ -1,0 +1,211 @@
+import { describe, expect, test } from "bun:test";
+import { print } from "../../src/cli/terminal.ts";
+import { Errno, SystemError } from "../../src/linux/errno.ts";
+import {
+  namesIn,
+  readExactly,
+  readTextOrNull,
+  withFd,
+  writeExactly,
+} from "../../src/linux/files.ts";
+import type { Kernel } from "../../src/linux/kernel.ts";
+import { deviceDisk, fileDisk } from "../../src/volume/disk.ts";
+import { writeDurably } from "../../src/volume/write.ts";
+import { failing, fakeKernel } from "./support/fake-kernel.ts";
+import { expectRefused } from "./support/refused.ts";
+
+const content = Uint8Array.from({ length: 100 }, (_, i) => i + 1);
+
+/** A file that gives at most `most` bytes a call. */
+const slow = (most: number): Partial<Kernel> => ({
+  pread(_fd, buffer, offset) {
+    const part = content.subarray(offset, offset + Math.min(most, buffer.length));
+    buffer.set(part);
+    return part.length;
+  },
+});
+
+describe("a kernel may read and write less than it was asked for", () => {
+  test.each([1, 7, 99, 1000])("%i bytes a read: all of it is read", (most) => {
+    const buffer = new Uint8Array(90);
+    expect(readExactly(fakeKernel(slow(most)), 3, buffer, 10)).toBe(true);
+    expect(buffer).toEqual(content.subarray(10));
+  });
+
+  test("a file that ends before is not read as zeros", () => {
+    expect(readExactly(fakeKernel(slow(7)), 3, new Uint8Array(91), 10)).toBe(false);
+  });
+
+  test.each([1, 7, 1000])("%i bytes a write: all of it is written, each byte once", (most) => {
+    const written: number[] = [];
+    const kernel = fakeKernel({
+      pwrite(_fd, buffer, offset) {
+        expect(offset).toBe(500 + written.length);
+        const count = Math.min(most, buffer.length);
+        written.push(...buffer.subarray(0, count));
+        return count;
+      },
+    });
+    writeExactly(kernel, 3, content, 500);
+    expect(written).toEqual([...content]);
+  });
+});
+
+describe("a device as a disk", () => {
+  test("that ends before its size is an error, not a disk full of zeros", () => {
+    const disk = deviceDisk(fakeKernel(slow(50)), 3, 200);
+    expect(() => disk.read(90, 20)).toThrow("EIO");
+    expect(disk.read(90, 10)).toEqual(content.subarray(90));
+  });
+
+  test("gives fewer bytes at its end, and none behind it", () => {
+    const disk = deviceDisk(fakeKernel(slow(50)), 3, 100);
+    expect(disk.read(95, 20)).toEqual(content.subarray(95));
+    expect(disk.read(100, 20)).toHaveLength(0);
+    expect(disk.read(1000, 20)).toHaveLength(0);
+  });
+
+  test("that cannot be read says so", () => {
+    const disk = deviceDisk(fakeKernel({ pread: failing("EIO") }), 3, 100);
+    expect(() => disk.read(0, 10)).toThrow(SystemError);
+  });
+});
+
+describe("an image as the disk it will be once it has grown", () => {
+  const disk = fileDisk(fakeKernel(slow(50)), 3, 100, 300);
+
+  test("has its content, and zeros behind it", () => {
+    const read = disk.read(90, 100);
+    expect(read.subarray(0, 10)).toEqual(content.subarray(90));
+    expect([...read.subarray(10)]).toEqual(new Array(90).fill(0));
+    expect(disk.read(200, 50)).toEqual(new Uint8Array(50));
+    expect(disk.read(290, 50)).toHaveLength(10);
+  });
+
+  test("never reads behind what the file has", () => {
+    const offsets: number[] = [];
+    const kernel = fakeKernel({
+      pread(_fd, buffer, offset) {
+        offsets.push(offset + buffer.length);
+        return buffer.length;
+      },
+    });
+    fileDisk(kernel, 3, 100, 300).read(50, 200);
+    expect(Math.max(...offsets)).toBeLessThanOrEqual(100);
+  });
+
+  test("knows its ranges of data from the kernel", () => {
+    const data = [
+      [10, 20],
+      [60, 100],
+    ] as const;
+    const kernel = fakeKernel({
+      lseek(_fd, offset, whence) {
+        const range = data.find(([, end]) => offset < end);
+        if (range === undefined) return failing("ENXIO")();
+        return whence === 3 ? Math.max(offset, range[0]) : range[1];
+      },
+    });
+    expect([...(fileDisk(kernel, 3, 100, 300).dataRanges?.() ?? [])]).toEqual([
+      [10, 20],
+      [60, 100],
+    ]);
+  });
+
+  test("has no range when the kernel knows of no data", () => {
+    const kernel = fakeKernel({ lseek: failing("ENXIO") });
+    expect([...(fileDisk(kernel, 3, 100, 300).dataRanges?.() ?? [])]).toEqual([]);
+  });
+
+  test("whose ranges cannot be asked is not one without data", () => {
+    const kernel = fakeKernel({ lseek: failing("EIO") });
+    expect(() => [...(fileDisk(kernel, 3, 100, 300).dataRanges?.() ?? [])]).toThrow("EIO");
+  });
+});
+
+describe("a descriptor is closed on every way out", () => {
+  test("after the use, and after a failure in it", () => {
+    const closed: number[] = [];
+    const kernel = fakeKernel({ close: (fd) => void closed.push(fd) });
+    expect(withFd(kernel, 7, () => "used")).toBe("used");
+    expect(() => withFd(kernel, 8, failing("EIO"))).toThrow("EIO");
+    expect(closed).toEqual([7, 8]);
+  });
+});
+
+describe("what may be missing and what may not", () => {
+  test("a directory that is not there has no names", () => {
+    expect(namesIn(fakeKernel({ open: failing("ENOENT") }), "/sys/fs/btrfs")).toEqual([]);
+    expect(() => namesIn(fakeKernel({ open: failing("EACCES") }), "/sys")).toThrow("EACCES");
+  });
+
+  test("a file of sysfs that is not there, or has nothing to say, is null", () => {
+    for (const errno of ["ENOENT", "ENODEV", "ENXIO", "EINVAL", "ESRCH"] as const) {
+      expect(readTextOrNull(fakeKernel({ open: failing(errno) }), "/sys/x")).toBeNull();
+    }
+    expect(() => readTextOrNull(fakeKernel({ open: failing("EIO") }), "/sys/x")).toThrow("EIO");
+  });
+});
+
+describe("what is written to a disk", () => {
+  test("is flushed before the descriptor is closed, in the order given", () => {
+    const calls: string[] = [];
+    const kernel = fakeKernel({
+      open: (path) => {
+        calls.push(`open ${path}`);
+        return 3;
+      },
+      pwrite: (_fd, bytes, offset) => {
+        calls.push(`write ${offset} ${bytes.length}`);
+        return bytes.length;
+      },
+      fsync: () => void calls.push("fsync"),
+      close: () => void calls.push("close"),
+    });
+    const block = new Uint8Array(10);
+    writeDurably(kernel, "/dev/vdb", [
+      [100, block],
+      [50, block],
+    ]);
+    expect(calls).toEqual(["open /dev/vdb", "write 100 10", "write 50 10", "fsync", "close"]);
+  });
+
+  test("and could not be flushed is an error", () => {
+    const kernel = fakeKernel({
+      open: () => 3,
+      pwrite: (_fd, bytes) => bytes.length,
+      fsync: failing("EIO"),
+      close: () => undefined,
+    });
+    expect(() => writeDurably(kernel, "/dev/vdb", [[0, content]])).toThrow("EIO");
+  });
+});
+
+describe("printing", () => {
+  test("goes on until all is written, and waits for a reader that is slow", () => {
+    let out = "";
+    let waits = 0;
+    const kernel = fakeKernel({
+      write(_fd, buffer) {
+        if (waits < 2) {
+          waits++;
+          throw new SystemError("write", Errno.EAGAIN);
+        }
+        out += new TextDecoder().decode(buffer.subarray(0, 3));
+        return Math.min(3, buffer.length);
+      },
+      waitReadable: () => false,
+    });
+    print(kernel, 1, "a long text");
+    expect([out, waits]).toEqual(["a long text", 2]);
+  });
+
+  test("to a reader that went away is nobody's fault; any other failure is", () => {
+    expect(() => print(fakeKernel({ write: failing("EPIPE") }), 1, "x")).not.toThrow();
+    expect(() => print(fakeKernel({ write: failing("ENOSPC") }), 1, "x")).toThrow("ENOSPC");
+  });
+});
+
+test("a refusal is a refusal: the helper of these tests can fail", () => {
+  expect(() => expectRefused(() => "fine", "usage")).toThrow("expected a refusal");
+});

@@ -1,0 +1,119 @@
+import { describe, expect, test } from "bun:test";
+import { SUBVOL_CREATE, SUBVOL_GETFLAGS } from "../../src/btrfs/ioctls.ts";
+import type { ErrorCode } from "../../src/volume/error.ts";
+import { defaultLayout } from "../../src/volume/layout.ts";
+import {
+  decideSubvolume,
+  lookAtSubvolume,
+  makeSubvolume,
+  missingSubvolumes,
+  type SubvolumeState,
+  subvolumesResult,
+} from "../../src/volume/subvolumes.ts";
+import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
+import { expectRefused } from "./support/refused.ts";
+
+describe("a name that something else has is refused, and nothing is removed", () => {
+  test.each([
+    ["missing", "create"],
+    ["subvolume", "kept"],
+  ] as const)("%s: %s", (state, decision) => {
+    expect(decideSubvolume("@docker", state)).toBe(decision);
+  });
+
+  const refused: readonly (readonly [SubvolumeState, ErrorCode, RegExp])[] = [
+    ["read-only", "read-only", /read-only/],
+    ["directory", "not-a-subvolume", /plain directory/],
+    ["file", "not-a-subvolume", /a file/],
+    ["symlink", "not-a-subvolume", /symbolic link/],
+    ["mount", "not-a-subvolume", /mount point/],
+  ];
+  test.each(refused)("%s: %s", (state, code, words) => {
+    expectRefused(() => decideSubvolume("@docker", state), code, "@docker", words);
+  });
+});
+
+describe("what has the name", () => {
+  const opened = (inode: bigint, flags = 0n) =>
+    fakeKernel({
+      openBeneath: () => 8,
+      close: () => undefined,
+      statx: () => fileStatus({ inode }),
+      ioctl(_fd, request, argument) {
+        expect(request).toBe(SUBVOL_GETFLAGS);
+        if (!(argument instanceof Uint8Array)) throw new Error("no buffer");
+        new DataView(argument.buffer, argument.byteOffset).setBigUint64(0, flags, true);
+        return 0;
+      },
+    });
+
+  test("the root of a subvolume has the inode 256; no other directory is one", () => {
+    expect(lookAtSubvolume(opened(256n), 5, "@docker")).toBe("subvolume");
+    expect(lookAtSubvolume(opened(257n), 5, "@docker")).toBe("directory");
+    expect(lookAtSubvolume(opened(2n), 5, "@docker")).toBe("directory");
+  });
+
+  test("its flags say whether it is read-only", () => {
+    expect(lookAtSubvolume(opened(256n, 2n), 5, "@docker")).toBe("read-only");
+    expect(lookAtSubvolume(opened(256n, 0xfffdn), 5, "@docker")).toBe("subvolume");
+  });
+
+  test.each([
+    ["ENOENT", "missing"],
+    ["ELOOP", "symlink"],
+    ["ENOTDIR", "file"],
+    ["EXDEV", "mount"],
+  ] as const)("%s: %s", (errno, state) => {
+    expect(lookAtSubvolume(fakeKernel({ openBeneath: failing(errno) }), 5, "@docker")).toBe(state);
+  });
+
+  test("any other error is thrown, never taken for a free name", () => {
+    const kernel = fakeKernel({ openBeneath: failing("EIO") });
+    expect(() => lookAtSubvolume(kernel, 5, "@docker")).toThrow("EIO");
+  });
+
+  test("those that are missing are told from those that are there", () => {
+    const kernel = fakeKernel({
+      openBeneath: (_fd, path) => (path === "@k3s" || path === "@cni" ? failing("ENOENT")() : 8),
+      close: () => undefined,
+      statx: () => fileStatus({ inode: 256n }),
+      ioctl: () => 0,
+    });
+    expect(missingSubvolumes(kernel, 5, defaultLayout)).toEqual(["@k3s", "@cni"]);
+  });
+});
+
+describe("the step", () => {
+  test.each([
+    [0, "kept", "5 there"],
+    [1, "changed", "1 of 5 created"],
+    [5, "changed", "5 of 5 created"],
+  ] as const)("%i created: %s", (created, outcome, detail) => {
+    expect(subvolumesResult(created, defaultLayout)).toEqual({ outcome, detail });
+  });
+});
+
+describe("making one", () => {
+  test("is one ioctl on the top of the filesystem", () => {
+    const calls: unknown[] = [];
+    const kernel = fakeKernel({
+      ioctl(fd, request, argument) {
+        if (!(argument instanceof Uint8Array)) throw new Error("no buffer");
+        calls.push([fd, request, Buffer.from(argument.subarray(8, 16)).toString()]);
+        return 0;
+      },
+    });
+    makeSubvolume(kernel, 5, "@docker");
+    expect(calls).toEqual([[5, SUBVOL_CREATE, "@docker\0"]]);
+  });
+
+  test.each(["ENOSPC", "EDQUOT"] as const)("on a full volume is %s: no-space", (errno) => {
+    const kernel = fakeKernel({ ioctl: failing(errno) });
+    expectRefused(() => makeSubvolume(kernel, 5, "@docker"), "no-space", "@docker");
+  });
+
+  test("that fails otherwise names the ioctl and the subvolume", () => {
+    const kernel = fakeKernel({ ioctl: failing("EEXIST") });
+    expect(() => makeSubvolume(kernel, 5, "@docker")).toThrow(/SUBVOL_CREATE.*@docker.*EEXIST/);
+  });
+});

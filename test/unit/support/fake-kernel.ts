@@ -1,0 +1,55 @@
+import { Errno, SystemError } from "../../../src/linux/errno.ts";
+import type { FileStatus, Kernel } from "../../../src/linux/kernel.ts";
+
+/** A kernel that can do just this, as root; any other call fails the test that makes it. */
+export function fakeKernel(calls: Partial<Kernel>): Kernel {
+  return new Proxy({} as Kernel, {
+    get(_target, name: keyof Kernel) {
+      const call = calls[name] ?? (name === "geteuid" ? () => 0 : undefined);
+      if (call !== undefined) return call;
+      return () => {
+        throw new Error(`the kernel was asked for ${name}`);
+      };
+    },
+  });
+}
+
+/** For `calls` of a fake kernel: a call that always fails. */
+export const failing = (errno: keyof typeof Errno) => (): never => {
+  throw new SystemError("call", Errno[errno]);
+};
+
+export const fileStatus = (values: Partial<FileStatus> = {}): FileStatus => ({
+  mode: 0o040755,
+  inode: 256n,
+  sizeBytes: 0,
+  linkCount: 1,
+  device: "0:40",
+  nodeDevice: "0:0",
+  mountId: 1,
+  ...values,
+});
+
+/** For `calls` of a fake kernel: files that can be opened and read; every other path is missing. */
+export function readableFiles(
+  files: Readonly<Record<string, string>>,
+): Pick<Kernel, "open" | "read" | "close"> {
+  const left = new Map<number, Uint8Array>();
+  let next = 100;
+  return {
+    open(path) {
+      const text = files[path];
+      if (text === undefined) throw new SystemError("open", Errno.ENOENT, path);
+      left.set(next, new TextEncoder().encode(text));
+      return next++;
+    },
+    read(fd, buffer) {
+      const bytes = left.get(fd) ?? new Uint8Array();
+      const count = Math.min(bytes.length, buffer.length);
+      buffer.set(bytes.subarray(0, count));
+      left.set(fd, bytes.subarray(count));
+      return count;
+    },
+    close: (fd) => void left.delete(fd),
+  };
+}

@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { cString, fromUtf8, hex, textUntilNul, utf8, uuidText } from "../../src/linux/text.ts";
+
+/** Any text without halves of a surrogate pair, which no UTF-8 can carry. */
+const text = fc.string({ unit: "binary" }).filter((value) => value.isWellFormed());
+
+describe("text for the kernel", () => {
+  test("is UTF-8 with one NUL behind it", () => {
+    expect([...cString("ü/€")]).toEqual([0xc3, 0xbc, 0x2f, 0xe2, 0x82, 0xac, 0]);
+    expect([...cString("")]).toEqual([0]);
+  });
+
+  test("with a NUL inside is refused: the kernel would see another, shorter path", () => {
+    expect(() => cString("/dev/vdb\0x")).toThrow(RangeError);
+    expect(() => cString("\0")).toThrow(RangeError);
+  });
+
+  test("comes back as it went", () => {
+    fc.assert(
+      fc.property(text, (value) => {
+        fc.pre(!value.includes("\0") && !value.startsWith("\ufeff"));
+        expect(textUntilNul(cString(value))).toBe(value);
+        expect(fromUtf8(utf8(value))).toBe(value);
+      }),
+    );
+  });
+});
+
+describe("text of a fixed field", () => {
+  test.each([
+    ["ends at the first NUL", "abc\0def", "abc"],
+    ["may fill the field", "abc", "abc"],
+    ["may be empty", "\0abc", ""],
+    ["may be nothing", "", ""],
+  ] as const)("%s", (_what, field, expected) => {
+    expect(textUntilNul(utf8(field))).toBe(expected);
+  });
+
+  test("that is no UTF-8 does not throw", () => {
+    expect(textUntilNul(Uint8Array.of(0x61, 0xff, 0xfe, 0x62))).toMatch(/^a.*b$/);
+  });
+});
+
+test("hexadecimal has two digits a byte", () => {
+  expect(hex(Uint8Array.of(0, 1, 0x0a, 0xff))).toBe("00010aff");
+  expect(hex(new Uint8Array(0))).toBe("");
+});
+
+test("a UUID is written 8-4-4-4-12", () => {
+  const bytes = Uint8Array.from({ length: 16 }, (_, i) => i * 16 + i);
+  expect(uuidText(bytes)).toBe("00112233-4455-6677-8899-aabbccddeeff");
+});
