@@ -1,4 +1,11 @@
 import { run } from "./cli/run.ts";
 import { LibcKernel } from "./linux/libc-kernel.ts";
 
-process.exitCode = await run(new LibcKernel(), process.argv.slice(2));
+const kernel = new LibcKernel();
+try {
+  process.exitCode = await run(kernel, process.argv.slice(2));
+} catch (error) {
+  // Standard output is full or broken: what was done is done, but nobody was told.
+  console.error(`arcbox-agent: internal: ${String(error)}`);
+  process.exitCode = 1;
+}

@@ -1,3 +1,4 @@
+import { Errno, SystemError } from "../linux/errno.ts";
 import { namesIn, statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 
@@ -8,6 +9,10 @@ const sysfs = "/sys/fs/btrfs";
  * null when it is not mounted. Documentation/ABI: /sys/fs/btrfs/UUID/devices/NAME
  */
 export function mountedUuid(kernel: Kernel, deviceName: string): string | null {
+  // Without sysfs nothing would seem to be mounted. "kernel" is there as soon as sysfs is.
+  if (statOrNull(kernel, "/sys/kernel") === null) {
+    throw new SystemError("open", Errno.ENOENT, "/sys (is sysfs mounted?)");
+  }
   // The kernel writes "!" for a slash in a device name ("cciss!c0d0").
   for (const uuid of namesIn(kernel, sysfs)) {
     if (uuid !== "features" && statOrNull(kernel, `${sysfs}/${uuid}/devices/${deviceName}`)) {

@@ -143,6 +143,8 @@ function oneOf<T extends string>(name: string, values: readonly T[], text: strin
 /** Absolute, so that it means the same wherever it is used and shows in a report as what it is. */
 function absolute(name: string, path: string): string {
   if (path === "") throw usage(`${name} is empty`);
+  // Bytes that are not UTF-8 arrive as U+FFFD, and would lead to another file.
+  if (path.includes("\ufffd")) throw usage(`${name} is not UTF-8`);
   if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
   return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
 }

@@ -69,11 +69,11 @@ function headline({ state, verdict, device, superblocks }: Status, isHealthy: bo
     case "partial":
       return "The data volume is partly mounted.";
     case "absent":
-      return "There is no such disk.";
+      return "The disk cannot be seen.";
     case "down":
       return verdict === "blank"
         ? `The data volume is down: ${device} is blank, volume up formats it.`
-        : `The data volume is down (${device}: ${verdict}).`;
+        : "The data volume is down.";
   }
 }
 
@@ -91,16 +91,38 @@ function fitted(text: string, columns: number): string {
   return characters.length <= columns ? text : `${characters.slice(0, columns - 1).join("")}…`;
 }
 
+/** Breaks a sentence at spaces; a word that is longer than the line is cut into pieces. */
+function wrapped(text: string, columns: number): readonly string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of printable(text).split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (Array.from(longer).length <= columns) {
+      line = longer;
+      continue;
+    }
+    if (line !== "") lines.push(line);
+    let rest = Array.from(`  ${word}`);
+    for (; rest.length > columns; rest = rest.slice(columns))
+      lines.push(rest.slice(0, columns).join(""));
+    line = rest.join("");
+  }
+  return [...lines, line];
+}
+
 /** A status for a person who wants to know: is it up, is it healthy, how full, what to do. */
 export function statusText(status: Status, paint: Paint, columns: number): string {
   const problems = problemsOf(status);
   const isHealthy = problems.length === 0;
   const isLoud = status.forcedReadOnly === true || status.bytes.writable === 0;
-  const lines = [
-    paint(headline(status, isHealthy), isHealthy ? "green" : isLoud ? "red" : "yellow"),
-  ];
-  for (const problem of problems) lines.push(paint(`! ${problem}`, isLoud ? "red" : "yellow"));
-  for (const note of status.notes) lines.push(paint(`! ${note}`, "yellow"));
+  const lines: string[] = [];
+  const say = (text: string, colour: Parameters<Paint>[1]): void => {
+    for (const line of wrapped(text, columns)) lines.push(paint(line, colour));
+  };
+  const alarm = isLoud ? "red" : "yellow";
+  say(headline(status, isHealthy), isHealthy ? "green" : alarm);
+  for (const problem of problems) say(`! ${problem}`, alarm);
+  for (const note of status.notes) say(`! ${note}`, "yellow");
 
   const cells = barCells(columns);
   const row = (name: string, text: string): void => {
@@ -115,12 +137,17 @@ export function statusText(status: Status, paint: Paint, columns: number): strin
     row(type, `${bar(inUse, total, cells)}  ${sizeText(inUse)} of ${sizeText(total)}, ${profile}`);
   }
   if (unallocated !== null) row("unallocated", sizeText(unallocated));
-  if (device !== null) row("disk", `${status.device}, ${sizeText(device)}`);
-  if (status.uuid !== null) row("filesystem", `${status.uuid} "${status.label ?? ""}"`);
+  if (device !== null) {
+    const verdict = status.verdict === "mounted" ? "" : `, ${status.verdict}`;
+    row("disk", `${status.device}, ${sizeText(device)}${verdict}`);
+  }
+  const label = status.label === null ? "" : ` "${status.label}"`;
+  if (status.uuid !== null) row("filesystem", `${status.uuid}${label}`);
   if (status.options !== null) row("options", status.options);
   for (const { name, path, mounted, nocow } of status.subvolumes) {
     const flagged = nocow.filter(({ set }) => set === true).length;
-    const flags = nocow.length === 0 || !mounted ? "" : `, NOCOW ${flagged} of ${nocow.length}`;
+    const isSeen = nocow.length > 0 && nocow.every(({ set }) => set !== null);
+    const flags = isSeen && mounted ? `, NOCOW ${flagged} of ${nocow.length}` : "";
     row(name, `${mounted ? "mounted at" : "not mounted at"} ${path}${flags}`);
   }
   return `${lines.join("\n")}\n`;

@@ -1,4 +1,4 @@
-import { Errno, isErrno } from "./errno.ts";
+import { Errno, isErrno, SystemError } from "./errno.ts";
 import { withFd } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -22,6 +22,25 @@ function watchNearestParent(kernel: Kernel, inotify: number, path: string): void
       if (!isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.EACCES)) throw error;
     }
   } while (parent !== "");
+}
+
+/** Links to follow before a loop of them is assumed (path_resolution(7)). */
+const linkLimit = 40;
+
+/** Watches where a path is missing, and where each link on it leads. */
+function watchWay(kernel: Kernel, inotify: number, path: string): void {
+  let at = path;
+  for (let links = 0; links < linkLimit; links++) {
+    watchNearestParent(kernel, inotify, at);
+    let target: string;
+    try {
+      target = kernel.readlink(at);
+    } catch (error) {
+      if (error instanceof SystemError) return;
+      throw error;
+    }
+    at = target.startsWith("/") ? target : `${at.slice(0, at.lastIndexOf("/"))}/${target}`;
+  }
 }
 
 /** Empties a non-blocking descriptor. */
@@ -51,7 +70,7 @@ export function waitForAppearance<T>(
     withFd(kernel, kernel.openInotify(), (inotify) => {
       for (;;) {
         // Watch first, then look: what appears between the two is not missed.
-        for (const path of paths) watchNearestParent(kernel, inotify, path);
+        for (const path of paths) watchWay(kernel, inotify, path);
         const found = look();
         if (found !== null) return found;
         const leftMs = deadlineMs - kernel.nowMs();

@@ -5,6 +5,7 @@ import { struct, u32, u64 } from "./struct.ts";
 
 /** linux/fs.h; BLKGETSIZE64 is declared with a size_t. */
 const BLKROGET = io(0x12, 94);
+const BLKFLSBUF = io(0x12, 97);
 const BLKGETSIZE64 = ior(0x12, 114, 8);
 
 const answer32 = struct(4, { value: u32(0) });
@@ -21,6 +22,11 @@ export function isDeviceReadOnly(kernel: Kernel, fd: number): boolean {
   const buffer = answer32.encode({});
   kernel.ioctl(fd, BLKROGET, buffer);
   return answer32.decode(buffer).value !== 0;
+}
+
+/** Writes out and forgets what the page cache has of a device: the next read asks the disk. Needs root. */
+export function dropCache(kernel: Kernel, fd: number): void {
+  kernel.ioctl(fd, BLKFLSBUF, 0);
 }
 
 /** The kernel's own name of a device, such as "vdb", from its "major:minor". */

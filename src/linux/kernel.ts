@@ -100,6 +100,9 @@ export const O_NOFOLLOW = onArm64 ? 0o100000 : 0o400000;
 
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+/** Answers from what is known already: a hung FUSE or network filesystem is not asked. */
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 

@@ -1,5 +1,5 @@
 import { Errno, isErrno } from "./errno.ts";
-import { namesIn, procPath, statOrNull, withFd } from "./files.ts";
+import { namesIn, procPath, readTextOrNull, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -38,12 +38,13 @@ function deviceText(encoded: bigint): string {
 export interface AttachedLoop {
   /** "/dev/loop0" */
   readonly path: string;
-  /** Attached with an offset or a size limit: not the whole file. */
+  /** Attached with an offset or a size limit, or not to be used from here: not for us. */
   readonly partial: boolean;
 }
 
 /** The loop devices whose backing file is the open file `image`. */
-export function loopsOf(kernel: Kernel, image: FileStatus): AttachedLoop[] {
+export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): AttachedLoop[] {
+  const imageName = imagePath.split("/").at(-1);
   const loops: AttachedLoop[] = [];
   for (const name of namesIn(kernel, "/sys/block")) {
     // Only an attached loop device has this folder: no need to open the others.
@@ -56,8 +57,12 @@ export function loopsOf(kernel: Kernel, image: FileStatus): AttachedLoop[] {
       withFd(kernel, fd, () => kernel.ioctl(fd, LOOP_GET_STATUS64, info));
     } catch (error) {
       // Detached since it was listed.
-      if (isErrno(error, Errno.ENXIO, Errno.ENOENT)) continue;
-      throw error;
+      if (isErrno(error, Errno.ENXIO)) continue;
+      if (!isErrno(error, Errno.ENOENT)) throw error;
+      // A container may lack the node. What cannot be asked may be our file: its name decides.
+      const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
+      if (file?.split("/").at(-1) === imageName) loops.push({ path, partial: true });
+      continue;
     }
     const { device, inode, offset, sizeLimit } = loopInfo.decode(info);
     if (inode === image.inode && deviceText(device) === image.device) {

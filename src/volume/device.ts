@@ -1,7 +1,7 @@
 import { waitForAppearance } from "../linux/appearance.ts";
 import { deviceSizeBytes, isDeviceReadOnly, kernelName } from "../linux/block-device.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
-import { statFd } from "../linux/files.ts";
+import { statFd, statOrNull } from "../linux/files.ts";
 import {
   type FileStatus,
   isBlockDevice,
@@ -124,13 +124,11 @@ export function openDevice(
     if (device !== null) return device;
   }
   const seen = selector === null ? "" : ` (${seenDisks(kernel, selector)})`;
-  throw new VolumeError(
-    "device-missing",
-    `${name} did not appear within ${waitMs / 1000} s${seen}`,
-    {
-      hint: "name the disk with --device, or give it more time with --wait SECONDS",
-    },
-  );
+  const isThere = paths.some((path) => statOrNull(kernel, path) !== null);
+  const what = isThere ? "is there but had no medium (its size is zero)" : "did not appear";
+  throw new VolumeError("device-missing", `${name} ${what} within ${waitMs / 1000} s${seen}`, {
+    hint: "name the disk with --device, or give it more time with --wait SECONDS",
+  });
 }
 
 /** The same device, opened anew after something changed its size. */

@@ -27,19 +27,23 @@ export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk 
   };
 }
 
+/** A disk as it will be once it has grown: what it does not have yet reads as zeros. */
+export const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
+  sizeBytes,
+  read(offset, length) {
+    const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
+    if (offset < disk.sizeBytes) buffer.set(disk.read(offset, buffer.length));
+    return buffer;
+  },
+});
+
 /**
  * An image file as the disk it is, or, when `sizeBytes` is larger than the file, as the
  * disk it will be once it has grown.
  */
 export function fileDisk(kernel: Kernel, fd: number, fileBytes: number, sizeBytes: number): Disk {
-  const file = deviceDisk(kernel, fd, fileBytes);
   return {
-    sizeBytes,
-    read(offset, length) {
-      const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
-      if (offset < fileBytes) buffer.set(file.read(offset, buffer.length));
-      return buffer;
-    },
+    ...grownDisk(deviceDisk(kernel, fd, fileBytes), sizeBytes),
     *dataRanges() {
       for (let at = 0; at < fileBytes; ) {
         try {

@@ -36,11 +36,17 @@ export function down(kernel: Kernel, options: VolumeOptions, progress: Progress)
 /** The disk; null when it is not there. Then nothing of it can be mounted, unless it was pulled out. */
 function sourceOrNull(context: Context): Source | null {
   try {
-    return openSource(context);
+    const source = openSource(context);
+    if (!source.isMissing) return source;
+    throw new VolumeError("device-missing", `the image ${source.path} does not exist`);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
     const [orphan] = ownMounts(context, readMounts(context.kernel), null);
-    if (orphan !== undefined) throw error;
+    if (orphan !== undefined) {
+      throw new VolumeError("device-missing", `${error.message}, but ${orphan.path} is mounted`, {
+        hint: `name the disk that it is mounted from: ${orphan.source}`,
+      });
+    }
     context.recorder.set("device", { outcome: "kept", detail: error.message });
     context.recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
     return null;
@@ -53,6 +59,7 @@ function takeDown(context: Context, source: Source): void {
     const uuid = source.mountedUuid();
     recorder.uuid = uuid;
     if (uuid === null) {
+      assertNothingMounted(context, source);
       recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
       return;
     }
@@ -60,6 +67,23 @@ function takeDown(context: Context, source: Source): void {
     unmountAll(context, source, uuid);
   });
   recorder.in("detach", () => detach(context, source));
+}
+
+/** Without sysfs the kernel cannot say what is mounted: its mount table must agree. */
+function assertNothingMounted(context: Context, source: Source): void {
+  if (!source.isAttached) return;
+  const { kernel } = context;
+  const { nodeDevice } = source.device;
+  const [mount] = readMounts(kernel).filter(
+    ({ type, source: path }) =>
+      type === "btrfs" && statOrNull(kernel, path)?.nodeDevice === nodeDevice,
+  );
+  if (mount === undefined) return;
+  throw stillInUse(
+    source,
+    `it is mounted at ${mount.path}, but sysfs does not show it`,
+    "mount /sys first",
+  );
 }
 
 /** Our mounts in the order of the table; of any Btrfs when `filesystem` is null. */
@@ -85,16 +109,19 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const table = readMounts(kernel);
   const filesystem = filesystemDevice(kernel, table, source.device.nodeDevice, uuid);
   const mounts = filesystem === null ? [] : ownMounts(context, table, filesystem);
+  // Where this namespace shows no mount of it, only the path in another's table can tell.
   const isOurs: IsOurs = (mount) =>
     mount.type === "btrfs" &&
-    (mount.device === filesystem ||
-      statOrNull(kernel, mount.source)?.nodeDevice === source.device.nodeDevice);
+    (filesystem === null
+      ? statOrNull(kernel, mount.source)?.nodeDevice === source.device.nodeDevice
+      : mount.device === filesystem);
   const others = table.filter((mount) => mount.device === filesystem && !mounts.includes(mount));
   if (others.length > 0) {
     const paths = others.map(({ path }) => path).join(", ");
     throw stillInUse(source, `it is also mounted at ${paths}`, `unmount it there first: ${paths}`);
   }
 
+  for (const mount of mounts) assertReachable(kernel, source, mount, table, mounts);
   // Asked before the first unmount: half a volume taken away helps nobody.
   const held = mounts.length === 0 ? [] : holders(kernel, isOurs, mounts).filter(isHere);
   if (held.length > 0) throw stillInUse(source, holdersText(held), stopHint);
@@ -106,6 +133,27 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
     outcome: "changed",
     detail: `${count} mounts removed, the filesystem is clean`,
   });
+}
+
+/** What is mounted over ours or inside it is somebody else's, and would go or be in the way. */
+function assertReachable(
+  kernel: Kernel,
+  source: Source,
+  mount: Mount,
+  table: readonly Mount[],
+  mounts: readonly Mount[],
+): void {
+  const { path, id } = mount;
+  if (statOrNull(kernel, path)?.mountId !== id) {
+    throw stillInUse(source, `something else is mounted over ${path}`, "unmount that first");
+  }
+  const nested = table.filter(
+    (other) => other.path.startsWith(`${path}/`) && !mounts.includes(other),
+  );
+  if (nested.length > 0) {
+    const paths = nested.map((other) => `${other.path} (${other.type})`).join(", ");
+    throw stillInUse(source, `mounted inside it: ${paths}`, stopHint);
+  }
 }
 
 const stopHint = "stop what uses it, then run the command again";

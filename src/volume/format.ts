@@ -1,10 +1,12 @@
 import { copyOffsets, superblockBytes } from "../btrfs/superblock.ts";
 import { statOrNull } from "../linux/files.ts";
-import type { Kernel, ProgramResult } from "../linux/kernel.ts";
+import { isRegularFile, type Kernel, type ProgramResult } from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.ts";
 import type { MkfsOptions } from "./layout.ts";
+import type { Verdict } from "./verdict.ts";
+import { judge } from "./verdict.ts";
 import { writeDurably } from "./write.ts";
 
 const systemFolders = [
@@ -22,7 +24,7 @@ export function findMkfs(kernel: Kernel): string {
   for (const folder of [...folders, ...systemFolders]) {
     const path = `${folder}/mkfs.btrfs`;
     const status = statOrNull(kernel, path);
-    if (status !== null && (status.mode & 0o111) !== 0) return path;
+    if (status !== null && isRegularFile(status) && (status.mode & 0o111) !== 0) return path;
   }
   throw new VolumeError("mkfs-missing", "there is no mkfs.btrfs on this system to format with", {
     hint: "install it: apt-get install btrfs-progs",
@@ -35,10 +37,11 @@ interface FormatRequest {
   readonly mkfs: string;
   readonly label: string;
   readonly options: MkfsOptions;
+  readonly verdict: Verdict["kind"];
   /** The disk is not blank: what is there goes. */
   readonly overwrite: boolean;
-  /** Descriptor that holds the lock; an orphaned mkfs keeps it. */
-  readonly lockFd: number;
+  /** The open device, which holds the lock; an orphaned mkfs keeps it. */
+  readonly fd: number;
 }
 
 /** The last thing mkfs said, which is its reason. */
@@ -56,17 +59,18 @@ function formatFailed(path: string, { exitCode, signal, output }: ProgramResult)
  * allowed it before this is called.
  */
 export function format(kernel: Kernel, request: FormatRequest): void {
-  const { path, disk, mkfs, label, options, overwrite, lockFd } = request;
+  const { path, disk, mkfs, label, options, overwrite, fd } = request;
   const { sizeBytes } = disk;
   const middle = intentOffset(sizeBytes);
   const before = disk.read(middle, intentBytes);
-  writeDurably(kernel, path, [[middle, encodeIntent(sizeBytes, kernel.randomId())]]);
+  const record = encodeIntent(sizeBytes, kernel.randomId());
+  writeDurably(kernel, fd, [[middle, record]]);
   if (overwrite) {
     // An old copy that survived beside a half-written filesystem would be taken for its repair.
     const zeros = new Uint8Array(superblockBytes);
     writeDurably(
       kernel,
-      path,
+      fd,
       copyOffsets(sizeBytes).map((offset) => [offset, zeros]),
     );
   }
@@ -75,11 +79,15 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   const chosen = Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );
-  const result = kernel.run(mkfs, [...args, ...chosen, path], [lockFd]);
+  const result = kernel.run(mkfs, [...args, ...chosen, path], [fd]);
   if (result.exitCode !== 0) {
-    // mkfs gave up by itself: what was not blank must not look like a format to be finished unasked.
-    if (overwrite && result.exitCode !== null) writeDurably(kernel, path, [[middle, before]]);
+    if (result.exitCode !== null) {
+      // mkfs gave up by itself. If it wrote nothing, the disk must not look like a format to be
+      // finished unasked, for somebody may use it for something else before the next run.
+      writeDurably(kernel, fd, [[middle, before]]);
+      if (judge(disk, null).kind !== request.verdict) writeDurably(kernel, fd, [[middle, record]]);
+    }
     throw formatFailed(path, result);
   }
-  clearIntent(kernel, path, sizeBytes);
+  clearIntent(kernel, fd, sizeBytes);
 }

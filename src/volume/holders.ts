@@ -1,6 +1,6 @@
-import { Errno, isErrno } from "../linux/errno.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { namesIn, readTextOrNull } from "../linux/files.ts";
-import { AT_FDCWD, type Kernel } from "../linux/kernel.ts";
+import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
 import { type Mount, readMounts } from "../linux/mountinfo.ts";
 
 /** Somebody who keeps a filesystem in use. */
@@ -23,13 +23,13 @@ function mountsOf(kernel: Kernel, pid: number | "self"): readonly Mount[] {
   }
 }
 
-/** The mount that a link of /proc/PID leads to, without opening what it leads to. */
+/** The mount that a link of /proc/PID leads to, without opening or asking what it leads to. */
 function mountIdOf(kernel: Kernel, link: string): number | null {
   try {
-    return kernel.statx(AT_FDCWD, link, 0).mountId;
+    return kernel.statx(AT_FDCWD, link, AT_STATX_DONT_SYNC).mountId;
   } catch (error) {
-    // The process or the file is gone, or it is a kernel thread, which has none.
-    if (isErrno(error, Errno.ENOENT, Errno.EACCES, Errno.EPERM, Errno.ESRCH)) return null;
+    // The process or the file is gone, it is a kernel thread, or its filesystem is dead.
+    if (error instanceof SystemError) return null;
     throw error;
   }
 }

@@ -144,7 +144,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       if (request.locking) lock(kernel, fd, path, request.progress);
       const status = statFd(kernel, fd);
       // A run that failed took its new file away while we waited for the lock.
-      if (status.linkCount === 0) continue;
+      if (!created && status.linkCount === 0) continue;
       const fileBytes = status.sizeBytes;
       if (request.sizeBytes !== undefined && request.sizeBytes < fileBytes) {
         const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
@@ -159,17 +159,20 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         request.note("the image grows on the next run: first an interrupted format is finished");
         wantedBytes = fileBytes;
       }
-      const loopPath = loopPathOf(loopsOf(kernel, status), path);
+      const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
       return { path, fd, fileBytes, wantedBytes, created, loopPath };
     } finally {
-      if (!done) kernel.close(fd);
+      if (!done) {
+        if (created) kernel.unlink(path);
+        kernel.close(fd);
+      }
     }
   }
 }
 
 /** A loop device has whole sectors; what a file has beyond them is not part of the disk. */
-const wholeSectors = (bytes: number): number => Math.floor(bytes / 512) * 512;
+export const wholeSectors = (bytes: number): number => Math.floor(bytes / 512) * 512;
 
 /** The image as a disk of the size it shall have. */
 export function imageDisk(kernel: Kernel, image: OpenImage): Disk {

@@ -1,4 +1,5 @@
 import { checksumOf } from "../btrfs/checksum.ts";
+import { mirrorOffsets } from "../btrfs/superblock.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u64 } from "../linux/struct.ts";
 import { utf8 } from "../linux/text.ts";
@@ -28,9 +29,15 @@ const record = struct(sectorBytes, {
 const magic = utf8("arcbox-format-v1");
 const crc32c = 0;
 
-/** Where the record stands on a device of this size. */
-export const intentOffset = (deviceBytes: number): number =>
-  Math.floor(deviceBytes / 2 / intentBytes) * intentBytes;
+/** Some way off, when the middle of the device is where a mirror of the superblock stands. */
+const sidestepBytes = 1024 * 1024;
+
+/** Where the record stands on a device of this size: in the middle, but never on a superblock. */
+export function intentOffset(deviceBytes: number): number {
+  const middle = Math.floor(deviceBytes / 2 / intentBytes) * intentBytes;
+  const isNear = (offset: number): boolean => Math.abs(offset - middle) < sidestepBytes;
+  return mirrorOffsets.some(isNear) ? middle + sidestepBytes : middle;
+}
 
 /** The block that announces a format of a device of this size; `id` is 16 random bytes. */
 export function encodeIntent(deviceBytes: number, id: Uint8Array): Uint8Array {
@@ -52,6 +59,6 @@ export function hasIntent(disk: Disk): boolean {
 }
 
 /** Takes the record away. */
-export function clearIntent(kernel: Kernel, path: string, deviceBytes: number): void {
-  writeDurably(kernel, path, [[intentOffset(deviceBytes), new Uint8Array(intentBytes)]]);
+export function clearIntent(kernel: Kernel, device: number, deviceBytes: number): void {
+  writeDurably(kernel, device, [[intentOffset(deviceBytes), new Uint8Array(intentBytes)]]);
 }

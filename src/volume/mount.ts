@@ -91,6 +91,13 @@ const incompatFeatures: readonly (readonly [bit: bigint, name: string])[] = [
 /** Bits 0 to 8 are in every kernel that can run this program. */
 const oldestIncompatBits = 0x1ffn;
 
+/** compat_ro_flags, likewise: a kernel that lacks one can still mount the filesystem read-only. */
+const readOnlyFeatures: readonly (readonly [bit: bigint, name: string])[] = [
+  [2n, "verity"],
+  [3n, "block_group_tree"],
+];
+const oldestReadOnlyBits = 0x3n;
+
 /** Names, or bits without a name, of what this filesystem uses and this kernel lacks. */
 export function missingFeatures(
   superblock: Superblock,
@@ -103,7 +110,14 @@ export function missingFeatures(
     unknown &= ~(1n << bit);
     if (!kernelFeatures.includes(name)) missing.push(name);
   }
-  return unknown === 0n ? missing : [...missing, `0x${unknown.toString(16)}`];
+  let unknownReadOnly = superblock.compatReadOnlyFlags & ~oldestReadOnlyBits;
+  for (const [bit, name] of readOnlyFeatures) {
+    if ((superblock.compatReadOnlyFlags & (1n << bit)) === 0n) continue;
+    unknownReadOnly &= ~(1n << bit);
+    if (!kernelFeatures.includes(name)) missing.push(name);
+  }
+  const bits = [unknown, unknownReadOnly].filter((set) => set !== 0n);
+  return [...missing, ...bits.map((set) => `0x${set.toString(16)}`)];
 }
 
 /** What a failed mount(2) of a filesystem whose superblock is sound means for the user. */

@@ -6,8 +6,8 @@ import type { Mount } from "../linux/mountinfo.ts";
 
 /**
  * The "major:minor" that all mounts of our filesystem share in the mount table, or null when this
- * mount namespace has none. The table names the device by a path that may have changed
- * since, so where no path leads to our device the filesystem itself is asked for its UUID.
+ * mount namespace has none. The table names the device by a path that may lead to another
+ * since, so the filesystem itself is asked for its UUID.
  */
 export function filesystemDevice(
   kernel: Kernel,
@@ -16,11 +16,14 @@ export function filesystemDevice(
   uuid: string,
 ): string | null {
   const candidates = mounts.filter(({ type }) => type === "btrfs");
-  const byPath = candidates.find(
-    ({ source }) => statOrNull(kernel, source)?.nodeDevice === nodeDevice,
+  const asked = candidates.map((mount) => ({ mount, answer: uuidOf(kernel, mount) }));
+  const sure = asked.find(({ answer }) => answer === uuid);
+  // A mount that another one hides cannot be asked.
+  const likely = asked.find(
+    ({ mount, answer }) =>
+      answer === null && statOrNull(kernel, mount.source)?.nodeDevice === nodeDevice,
   );
-  const found = byPath ?? candidates.find((mount) => uuidOf(kernel, mount) === uuid);
-  return found?.device ?? null;
+  return (sure ?? likely)?.mount.device ?? null;
 }
 
 /** The UUID of the filesystem of a mount; null when the path leads to another mount by now. */

@@ -55,6 +55,7 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
   });
   const [whole, ...subvolumes] = targets;
   const mounts = table.filter(({ device }) => device === filesystem);
+  assertNotReadOnly(mounts);
   return { root, whole, subvolumes, missing: new Set(missing), mounts };
 }
 
@@ -72,29 +73,49 @@ export function openTop({ kernel, descriptors }: Context, root: Root, whole: Tar
  * makes a filesystem read-only without a word: only the filesystem's options in the mount table say so.
  */
 export function assertWritable(kernel: Kernel, top: number, mounts: readonly Mount[]): void {
-  const { mountId } = statFd(kernel, top);
-  const mount = readMounts(kernel).find(({ id }) => id === mountId);
-  if (mount === undefined)
+  const mount = mountOf(kernel, top);
+  if (mount === undefined) {
     throw new VolumeError("mount-failed", "the volume was unmounted meanwhile");
-  if (!mount.superOptions.includes("ro") && !mount.options.includes("ro")) return;
-  const others = pathsOf(mounts);
-  throw new VolumeError("read-only", `the filesystem on ${mount.source} is mounted read-only`, {
-    hint:
-      others === ""
-        ? "after an error the kernel allows no more writes: see its log (dmesg), then unmount and mount again"
-        : `unmount it first: ${others}`,
-  });
+  }
+  if (mount.superOptions.includes("ro") || mount.options.includes("ro")) {
+    throw readOnly(mount, mounts);
+  }
 }
 
 /** Says which options are in force when somebody else's mount came first. */
-export function noteElsewhere({ whole, missing, mounts }: Places, note: Context["note"]): void {
+export function noteElsewhere(
+  kernel: Kernel,
+  top: number | null,
+  { whole, missing, mounts }: Places,
+  note: Context["note"],
+): void {
+  if (!missing.has(whole)) return;
   const [first] = mounts;
-  if (first === undefined || !missing.has(whole)) return;
-  note(
-    `already mounted at ${pathsOf(mounts)}: the filesystem-wide options are those of that mount, ` +
-      first.superOptions.join(","),
-  );
+  const where = first === undefined ? "in another mount namespace" : `at ${pathsOf(mounts)}`;
+  const inForce = top === null ? first : mountOf(kernel, top);
+  const options = inForce?.superOptions.filter((option) => !option.startsWith("subvol")).join(",");
+  note(`already mounted ${where}: the filesystem-wide options are those of that mount, ${options}`);
 }
+
+/** A filesystem that is mounted read-only somewhere is not made writable behind the back of who did that. */
+function assertNotReadOnly(mounts: readonly Mount[]): void {
+  const [mount] = mounts.filter(({ superOptions }) => superOptions.includes("ro"));
+  if (mount !== undefined) throw readOnly(mount, mounts);
+}
+
+function readOnly(mount: Mount, mounts: readonly Mount[]): VolumeError {
+  const others = pathsOf(mounts);
+  return new VolumeError("read-only", `the filesystem on ${mount.source} is mounted read-only`, {
+    hint:
+      "see the kernel's log (dmesg): after an error it allows no more writes. Unmount it, then run this again" +
+      (others === "" ? "" : `: ${others}`),
+  });
+}
+
+const mountOf = (kernel: Kernel, top: number): Mount | undefined => {
+  const { mountId } = statFd(kernel, top);
+  return readMounts(kernel).find(({ id }) => id === mountId);
+};
 
 const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");
 

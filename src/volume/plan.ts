@@ -26,6 +26,7 @@ export function plan(kernel: Kernel, options: VolumeOptions, progress: Progress)
   let source: Source | null = null;
   try {
     source = recorder.in("device", () => openSource(context));
+    recorder.set("device", source.plan());
     planSteps(context, source);
   } catch (error) {
     recorder.fail(error);
@@ -64,10 +65,11 @@ function planSteps(context: Context, source: Source): void {
 type Inside = Record<Extract<StepName, "capacity" | "subvolumes" | "nocow">, StepResult>;
 
 /** What only a mounted volume can show; null when it is not mounted where it belongs. */
-function lookInside(context: Context, source: Source, { places }: Survey): Inside | null {
+function lookInside(context: Context, source: Source, found: Survey): Inside | null {
   const { kernel, layout, recorder, note } = context;
+  const { places } = found;
   const { root, whole, missing, mounts } = places;
-  noteElsewhere(places, note);
+  if (found.verdict.kind === "mounted") noteElsewhere(kernel, null, places, note);
   if (root === null || missing.has(whole)) return null;
   const top = recorder.in("mount", () => {
     const fd = openTop(context, root, whole);

@@ -5,7 +5,7 @@ import {
   withFields,
 } from "../btrfs/superblock.ts";
 import { alignedBuffer } from "../linux/aligned-buffer.ts";
-import { readExactly, withFd } from "../linux/files.ts";
+import { procPath, readExactly, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECT, O_RDONLY } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
 import { writeDurably } from "./write.ts";
@@ -62,8 +62,8 @@ export function rebuildPrimary(damaged: Superblock, mirror: Superblock): Rebuilt
  * Reads the damaged block again past the page cache, which may hold a torn or stale copy, and
  * throws when it is not what the decision was made from.
  */
-function assertStillDamaged(kernel: Kernel, path: string, damaged: Superblock): void {
-  withFd(kernel, kernel.open(path, O_RDONLY | O_DIRECT), (fd) => {
+function assertStillDamaged(kernel: Kernel, device: number, damaged: Superblock): void {
+  withFd(kernel, kernel.open(procPath(device), O_RDONLY | O_DIRECT), (fd) => {
     const onDisk = alignedBuffer(superblockBytes);
     if (
       readExactly(kernel, fd, onDisk, primaryOffset) &&
@@ -71,7 +71,7 @@ function assertStillDamaged(kernel: Kernel, path: string, damaged: Superblock): 
     ) {
       return;
     }
-    throw new VolumeError("busy", `the superblock of ${path} changed while it was looked at`, {
+    throw new VolumeError("busy", "the superblock changed while it was looked at", {
       hint: "see what writes to the disk, then run the command again",
     });
   });
@@ -80,10 +80,10 @@ function assertStillDamaged(kernel: Kernel, path: string, damaged: Superblock): 
 /** Writes the rebuilt superblock to 64 KiB and flushes. */
 export function repairPrimary(
   kernel: Kernel,
-  path: string,
+  device: number,
   damaged: Superblock,
   rebuilt: Superblock,
 ): void {
-  assertStillDamaged(kernel, path, damaged);
-  writeDurably(kernel, path, [[primaryOffset, rebuilt.block]]);
+  assertStillDamaged(kernel, device, damaged);
+  writeDurably(kernel, device, [[primaryOffset, rebuilt.block]]);
 }

@@ -1,4 +1,6 @@
 import { mountedUuid } from "../btrfs/mounted.ts";
+import { Errno, SystemError } from "../linux/errno.ts";
+import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
 import type { Context, Progress } from "./context.ts";
@@ -9,9 +11,9 @@ import {
   openDeviceNow,
   reopenDevice,
 } from "./device.ts";
-import { type Disk, deviceDisk } from "./disk.ts";
+import { type Disk, deviceDisk, grownDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import { imageDisk, type OpenImage, openImage } from "./image.ts";
+import { imageDisk, type OpenImage, openImage, wholeSectors } from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
@@ -32,6 +34,7 @@ export class Source {
   #attachedPath: string | null = null;
   #prepared = false;
   #untouched = true;
+  #imageClosed = false;
 
   private constructor(
     kernel: Kernel,
@@ -75,11 +78,21 @@ export class Source {
       lock(this.#kernel, this.#device.fd, this.#device.path, progress);
       // Whoever held the lock may have changed the size.
       this.#device = reopenDevice(this.#kernel, this.#device);
+      this.assertSameDevice();
       return this;
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  /** Throws `busy` when the path leads to another device by now: a link was turned, a disk replaced. */
+  assertSameDevice(): void {
+    const { path, nodeDevice } = this.device;
+    if (statOrNull(this.#kernel, path)?.nodeDevice === nodeDevice) return;
+    throw new VolumeError("busy", `${path} is another device than it was a moment ago`, {
+      hint: "run the command again",
+    });
   }
 
   /** What to call it in a message: the device, or the image that has none yet. */
@@ -98,9 +111,13 @@ export class Source {
 
   /** The device as an image will have it too once it is prepared. */
   get disk(): Disk {
-    if (this.#image !== null && !this.#prepared) return imageDisk(this.#kernel, this.#image);
+    const image = this.#image;
+    if (image !== null && this.#device === null) return imageDisk(this.#kernel, image);
     const { fd, sizeBytes } = this.device;
-    return deviceDisk(this.#kernel, fd, sizeBytes);
+    const disk = deviceDisk(this.#kernel, fd, sizeBytes);
+    // An attached image is read through its device, which may hold what the file does not show yet.
+    const wanted = image === null || this.#prepared ? 0 : wholeSectors(image.wantedBytes);
+    return wanted > sizeBytes ? grownDisk(disk, wanted) : disk;
   }
 
   /** The block device. An image has it once it is attached. */
@@ -161,7 +178,8 @@ export class Source {
       const path = attachLoop(this.#kernel, image.fd, image.path);
       this.#attachedPath = path;
       this.#device = openDeviceNow(this.#kernel, [path]);
-      this.#locked(progress);
+      if (this.#device === null) throw new SystemError("open", Errno.ENXIO, path);
+      lock(this.#kernel, this.#device.fd, path, progress);
     } else if (this.#device.sizeBytes < this.disk.sizeBytes) {
       refreshLoopSize(this.#kernel, this.#device.path);
       this.#device = reopenDevice(this.#kernel, this.#device);
@@ -210,14 +228,16 @@ export class Source {
   }
 
   #closeImage(): void {
-    if (this.#image !== null && this.#image.fd !== null) this.#kernel.close(this.#image.fd);
+    if (this.#image !== null && this.#image.fd !== null && !this.#imageClosed) {
+      this.#kernel.close(this.#image.fd);
+    }
+    this.#imageClosed = true;
   }
 }
 
 /** Opens the disk of an operation and puts it into the report. */
 export function openSource(context: Context): Source {
   const source = Source.open(context);
-  const result = context.acting ? source.asFound() : source.plan();
-  context.recorder.disk(source.path, source.disk.sizeBytes, result);
+  context.recorder.disk(source.path, source.disk.sizeBytes, source.asFound());
   return source;
 }

@@ -149,7 +149,13 @@ function collect(context: Context, source: Source | null): Status {
 
   const top = root !== null && isWhole ? openTop(context, root, whole) : null;
   const live = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
-  const mount = table.find(({ device }) => device === filesystem) ?? null;
+  // A read-only view of it somewhere else says nothing of the volume.
+  const [own] = mounted;
+  const mount =
+    (own === undefined ? null : mountOf(own)) ??
+    table.find(({ device }) => device === filesystem) ??
+    null;
+  const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
   return {
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
@@ -157,7 +163,7 @@ function collect(context: Context, source: Source | null): Status {
     verdict: disk?.verdict ?? (filesystem === null ? null : "mounted"),
     uuid: live?.uuid ?? disk?.mountedUuid ?? disk?.superblock?.fsid ?? null,
     label: disk?.superblock?.label ?? null,
-    bytes: live?.bytes ?? bytesAtRest(disk),
+    bytes: superReadOnly === true ? { ...bytes, writable: 0 } : bytes,
     profiles: live?.profiles ?? [],
     options: mount === null ? null : filesystemOptions(mount),
     readOnly: mount === null ? null : superReadOnly === true || mount.options.includes("ro"),

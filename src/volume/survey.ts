@@ -1,4 +1,4 @@
-import { isBtrfsLoaded } from "../btrfs/mounted.ts";
+import { isBtrfsLoaded, isMounted } from "../btrfs/mounted.ts";
 import { assertUnclaimed } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { cmdlineValue, readCmdline } from "./cmdline.ts";
@@ -64,10 +64,21 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     findMkfs(kernel);
     assertBtrfsInKernel(context);
   }
+  if (action.kind === "keep" && verdict.kind === "btrfs") {
+    assertOnlyOne(kernel, source, verdict.superblock.fsid);
+  }
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
   if (source.isAttached && verdict.kind !== "mounted" && !mountAsks) assertFree(context, source);
   return action;
+}
+
+/** The same filesystem mounted from another device: a copy, or one file attached twice, which destroys it. */
+function assertOnlyOne(kernel: Context["kernel"], source: Source, fsid: string): void {
+  if (!isMounted(kernel, fsid)) return;
+  throw new VolumeError("busy", `the filesystem of ${source.path} is mounted from another device`, {
+    hint: `is one disk a copy of the other? See /sys/fs/btrfs/${fsid}/devices, and unmount that one`,
+  });
 }
 
 const formatPolicy = ({ kernel, options }: Context): FormatPolicy =>
@@ -85,7 +96,8 @@ function formatPolicyOf(cmdline: string): FormatPolicy {
   });
 }
 
-function assertFree({ kernel }: Context, source: Source): void {
+/** Throws `busy` when something has claimed the device. */
+export function assertFree({ kernel }: Context, source: Source): void {
   try {
     assertUnclaimed(kernel, source.path);
   } catch (error) {

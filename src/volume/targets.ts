@@ -1,6 +1,20 @@
 import { Errno, isErrno } from "../linux/errno.ts";
-import { openDirectoryBeneath, pathOf, procPath, statFd, withFd } from "../linux/files.ts";
-import { type Kernel, O_DIRECTORY, O_NOATIME, O_PATH, O_RDONLY } from "../linux/kernel.ts";
+import {
+  openDirectoryBeneath,
+  pathOf,
+  procPath,
+  statFd,
+  statOrNull,
+  withFd,
+} from "../linux/files.ts";
+import {
+  AT_SYMLINK_NOFOLLOW,
+  type Kernel,
+  O_DIRECTORY,
+  O_NOATIME,
+  O_PATH,
+  O_RDONLY,
+} from "../linux/kernel.ts";
 import type { Mount } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
@@ -144,8 +158,13 @@ export function openRoot(kernel: Kernel, path: string): Root | null {
     const fd = kernel.open(path, O_PATH | O_DIRECTORY);
     return { fd, path: pathOf(kernel, fd) };
   } catch (error) {
-    if (isErrno(error, Errno.ENOENT)) return null;
-    if (isErrno(error, Errno.ENOTDIR)) {
+    if (isErrno(error, Errno.ENOENT)) {
+      if (statOrNull(kernel, path, AT_SYMLINK_NOFOLLOW) === null) return null;
+      throw new VolumeError("usage", `--root ${path} is a link that leads nowhere`, {
+        cause: error,
+      });
+    }
+    if (isErrno(error, Errno.ENOTDIR, Errno.ELOOP, Errno.ENAMETOOLONG)) {
       throw new VolumeError("usage", `--root ${path} is not a directory`, { cause: error });
     }
     throw error;

@@ -1,3 +1,4 @@
+import { dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
@@ -27,7 +28,7 @@ import { assertRoot } from "./root-user.ts";
 import { sizeText } from "./size.ts";
 import { openSource, type Source } from "./source.ts";
 import { makeSubvolume, missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
-import { decide, type Survey, survey } from "./survey.ts";
+import { assertFree, decide, type Survey, survey } from "./survey.ts";
 import type { Root, Target } from "./targets.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -93,14 +94,16 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
     if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
     source.beginWriting();
-    clearIntent(kernel, source.path, source.disk.sizeBytes);
+    assertUnchanged(context, source, verdict);
+    clearIntent(kernel, source.device.fd, source.disk.sizeBytes);
     recorder.set("filesystem", staleIntentResult);
     return;
   }
+  assertUnchanged(context, source, verdict);
   source.beginWriting();
   try {
     if (action.kind === "repair") repair(context, source, verdict, action);
-    else formatDisk(context, source, action.overwrite);
+    else formatDisk(context, source, verdict.kind, action.overwrite);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw new VolumeError(codeOf(action), `${source.path} could not be written: ${error.message}`, {
@@ -111,6 +114,28 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
   assertSound(context, source, action);
 }
 
+/**
+ * The last look before a write, past the page cache: the verdict was taken before the device was
+ * attached and locked, or from what the cache still had, and is worth nothing if it is not true now.
+ */
+function assertUnchanged(context: Context, source: Source, verdict: Verdict): void {
+  const { kernel, recorder } = context;
+  recorder.in("filesystem", () => {
+    source.assertSameDevice();
+    assertFree(context, source);
+    dropCache(kernel, source.device.fd);
+    const now = judge(source.disk, source.mountedUuid());
+    if (now.kind === verdict.kind) return;
+    throw new VolumeError(
+      "busy",
+      `${source.path} changed from ${verdict.kind} to ${now.kind} meanwhile`,
+      {
+        hint: "see what writes to the disk, then run the command again",
+      },
+    );
+  });
+}
+
 const codeOf = ({ kind }: FilesystemAction): "format-failed" | "damaged" =>
   kind === "format" ? "format-failed" : "damaged";
 
@@ -119,7 +144,7 @@ type Repair = Extract<FilesystemAction, { kind: "repair" }>;
 function repair(context: Context, source: Source, verdict: Verdict, action: Repair): void {
   const { kernel, recorder, note } = context;
   const { superblock, log } = rebuildPrimary(action.primary, action.mirror);
-  repairPrimary(kernel, source.path, action.primary, superblock);
+  repairPrimary(kernel, source.device.fd, action.primary, superblock);
   const { outcome, detail } = filesystemResult(action, verdict);
   const replacedSector = hex(action.primary.block);
   recorder.set("filesystem", { outcome, detail, replacedSector });
@@ -131,7 +156,12 @@ function repair(context: Context, source: Source, verdict: Verdict, action: Repa
   }
 }
 
-function formatDisk(context: Context, source: Source, overwrite: boolean): void {
+function formatDisk(
+  context: Context,
+  source: Source,
+  verdict: Verdict["kind"],
+  overwrite: boolean,
+): void {
   const { kernel, layout, progress } = context;
   const { path, fd, sizeBytes } = source.device;
   progress(`formatting ${path} (${sizeText(sizeBytes)}) with mkfs.btrfs`);
@@ -142,7 +172,8 @@ function formatDisk(context: Context, source: Source, overwrite: boolean): void 
     label: layout.label,
     options: layout.mkfs,
     overwrite,
-    lockFd: fd,
+    fd,
+    verdict,
   });
 }
 
@@ -169,10 +200,11 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   const { path, sizeBytes } = source.device;
 
   const top = recorder.in("mount", () => {
+    source.assertSameDevice();
     if (missing.has(whole)) mountWhole(context, source, journal, root, whole, found);
     const fd = openTop(context, root, whole);
     assertWritable(kernel, fd, mounts);
-    noteElsewhere(places, note);
+    if (found.verdict.kind === "mounted") noteElsewhere(kernel, fd, places, note);
     recorder.set("mount", mountResult(places));
     return fd;
   });
