@@ -81,7 +81,7 @@ describe("growing", () => {
   });
 
   test.each([
-    ["a balance is running, which a positive return says", () => 8, /balance/],
+    ["a balance is running, which a positive return says", (): number => 8, /balance/],
     ["no space", () => fail(Errno.ENOSPC), /ENOSPC/],
     ["no permission", () => fail(Errno.EPERM), /EPERM/],
     ["read-only", () => fail(Errno.EROFS), /EROFS/],

@@ -163,11 +163,11 @@ describe("what is written to a disk", () => {
       close: () => void calls.push("close"),
     });
     const block = new Uint8Array(10);
-    writeDurably(kernel, "/dev/vdb", [
+    writeDurably(kernel, 7, [
       [100, block],
       [50, block],
     ]);
-    expect(calls).toEqual(["open /dev/vdb", "write 100 10", "write 50 10", "fsync", "close"]);
+    expect(calls).toEqual(["open /proc/self/fd/7", "write 100 10", "write 50 10", "fsync", "close"]);
   });
 
   test("and could not be flushed is an error", () => {
@@ -177,7 +177,7 @@ describe("what is written to a disk", () => {
       fsync: failing("EIO"),
       close: () => undefined,
     });
-    expect(() => writeDurably(kernel, "/dev/vdb", [[0, content]])).toThrow("EIO");
+    expect(() => writeDurably(kernel, 7, [[0, content]])).toThrow("EIO");
   });
 });
 

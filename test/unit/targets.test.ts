@@ -235,7 +235,15 @@ describe("the root directory", () => {
     expect(openRoot(kernel, "/link")).toEqual({ fd: 9, path: "/real" });
   });
   test("may be missing", () => {
-    expect(openRoot(fakeKernel({ open: failing("ENOENT") }), "/srv")).toBeNull();
+    const kernel = fakeKernel({ open: failing("ENOENT"), statx: failing("ENOENT") });
+    expect(openRoot(kernel, "/srv")).toBeNull();
+  });
+  test("that is a link to nowhere is no missing one: it could not be made", () => {
+    const kernel = fakeKernel({
+      open: failing("ENOENT"),
+      statx: () => fileStatus({ mode: 0o120777 }),
+    });
+    expectRefused(() => openRoot(kernel, "/srv"), "usage", "/srv");
   });
   test("is no file", () => {
     const kernel = fakeKernel({ open: failing("ENOTDIR") });

@@ -1,0 +1,133 @@
+import { expect, test } from "bun:test";
+import { closeSync, fsyncSync, openSync, renameSync, symlinkSync, writeSync } from "node:fs";
+import { down, fails, start, succeeds, up, volume } from "../kit/agent.ts";
+import { command } from "../kit/command.ts";
+import { fingerprint, GiB, MiB, readAt, writeAt } from "../kit/image.ts";
+import { lockExclusively } from "../kit/libc.ts";
+import { replaceMkfs } from "../kit/mkfs.ts";
+import { useSandbox } from "../kit/sandbox.ts";
+import { dockerOf, ourMounts, preparedDisk } from "../kit/volume.ts";
+
+/** What is decided must still be true, of the same device, when it is acted on. */
+const sandbox = useSandbox();
+const data = Buffer.alloc(4096, 0xa7);
+
+test("data that only the page cache of an attached image has yet is not blank", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const fd = openSync(device, "r+");
+  writeSync(fd, data, 0, data.length, 0);
+  await fails(volume(box, "up", ["--image", image]), "unknown");
+  closeSync(fd);
+  expect(readAt(image, 0, data.length)).toEqual(data);
+});
+
+test("a page cache that still shows zeros does not make a disk blank", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const fd = openSync(device, "r");
+  command("dd", `if=${device}`, "of=/dev/null", "bs=1M");
+  writeAt(image, 3 * MiB, data);
+  writeAt(image, 1024, data);
+  await fails(volume(box, "up", ["--device", device]), "unknown", "busy");
+  closeSync(fd);
+  expect(readAt(image, 3 * MiB, data.length)).toEqual(data);
+  expect(readAt(image, 1024, data.length)).toEqual(data);
+});
+
+test("a link that is turned while we wait for the lock does not lead to another disk", async () => {
+  const box = sandbox();
+  const [asked, other] = [box.disk(GiB), box.disk(GiB)];
+  writeAt(other.image, 5 * MiB, data);
+  const before = [fingerprint(asked.image), fingerprint(other.image)];
+  const link = box.path("link");
+  symlinkSync(asked.device, link);
+  const unlock = lockExclusively(asked.device);
+  const running = start(["volume", "up", "--json", "--root", box.root, "--device", link]);
+  // It waits once it has the device open: /proc says when.
+  const fds = `/proc/${running.child.pid}/fd`;
+  const isWaiting = () =>
+    Bun.spawnSync(["sh", "-c", `readlink ${fds}/* | grep -qx ${asked.device}`]).exitCode === 0;
+  while (!isWaiting() && running.child.exitCode === null) await Bun.sleep(5);
+  symlinkSync(other.device, `${link}.new`);
+  renameSync(`${link}.new`, link);
+  unlock();
+  expect((await running.done).exitCode).toBe(8);
+  expect([fingerprint(asked.image), fingerprint(other.image)]).toEqual(before);
+});
+
+test("a format that mkfs refused does not allow another one later, of what came meanwhile", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const fake = replaceMkfs(box, "exit 1");
+  await fails(volume(box, "up", ["--device", device]), "format-failed");
+  fake.restore();
+  const fd = openSync(device, "r+");
+  writeSync(fd, data, 0, data.length, 3 * MiB);
+  writeSync(fd, data, 0, data.length, 0);
+  fsyncSync(fd);
+  closeSync(fd);
+  await fails(volume(box, "up", ["--device", device]), "unknown");
+  expect(readAt(image, 0, data.length)).toEqual(data);
+});
+
+test.each([
+  ["128 MiB", 128 * MiB],
+  ["512 GiB", 512 * GiB],
+])("a format cut short is finished where a mirror stands in the middle: %s", async (_, size) => {
+  const box = sandbox();
+  const { device } = box.disk(size);
+  const fake = replaceMkfs(
+    box,
+    'exec strace -f -o /dev/null -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=12 "$REAL" "$@"',
+  );
+  await fails(volume(box, "up", ["--device", device]), "format-failed");
+  fake.restore();
+  expect((await up(box, "--device", device)).verdict).toBe("interrupted");
+  await down(box, "--device", device);
+  command("btrfs", "check", device);
+});
+
+test("the same filesystem is not mounted from two disks", async () => {
+  const box = sandbox();
+  const original = await preparedDisk(box);
+  command("cp", "--sparse=always", original.image, box.path("copy.img"));
+  const copy = box.attach(box.path("copy.img"));
+  await up(box, "--device", original.device);
+  const error = await fails(
+    volume(box, "up", ["--device", copy, "--root", box.path("other")]),
+    "busy",
+    "usage",
+    "target-occupied",
+  );
+  expect(error.message).toMatch(/another device|occupied|mounted/);
+});
+
+test("down takes nothing away that somebody mounted over or inside the volume", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const all = ourMounts(box);
+  command("mount", "-t", "tmpfs", "over", dockerOf(box));
+  expect((await fails(volume(box, "down", ["--device", device]), "busy")).message).toContain(
+    dockerOf(box),
+  );
+  command("umount", dockerOf(box));
+  command("mkdir", `${dockerOf(box)}/inside`);
+  command("mount", "-t", "tmpfs", "inside", `${dockerOf(box)}/inside`);
+  expect((await fails(volume(box, "down", ["--device", device]), "busy")).message).toContain(
+    `${dockerOf(box)}/inside`,
+  );
+  expect(ourMounts(box).filter((path) => !path.includes("inside"))).toEqual(all);
+  command("umount", `${dockerOf(box)}/inside`);
+  await down(box, "--device", device);
+});
+
+test("down of an image that was moved away does not say that nothing is mounted", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  renameSync(image, box.path("moved.img"));
+  await fails(volume(box, "down", ["--image", image]), "device-missing");
+  await succeeds(volume(box, "down", ["--image", box.path("moved.img")]));
+});
