@@ -95,12 +95,16 @@ async function withLayout(kernel: Kernel, command: Command): Promise<Command> {
   return { ...command, options: { ...command.options, layout } };
 }
 
+/** For a file or a pipe nothing is broken into lines. */
+const unlimitedColumns = 10_000;
+
 function showStatus(kernel: Kernel, command: Command): number {
   const answer = status(kernel, command.options);
   if (command.json) print(kernel, 1, json(answer));
   else if (answer.error !== undefined) tell(kernel, answer.error);
   else {
-    print(kernel, 1, statusText(answer, paintFor(kernel, 1), terminalColumns(kernel, 1)));
+    const columns = isTerminal(kernel, 1) ? terminalColumns(kernel, 1) : unlimitedColumns;
+    print(kernel, 1, statusText(answer, paintFor(kernel, 1), columns));
   }
   return answer.error === undefined ? 0 : exitStatusOf[answer.error.code];
 }

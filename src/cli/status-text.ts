@@ -55,7 +55,8 @@ const adviceFor: Partial<Record<NonNullable<Status["verdict"]>, string>> = {
   wiped: "the filesystem was wiped on purpose; to bring it back: volume up --repair always",
   damaged: "the superblock is damaged: volume up repairs it from its copy",
   ambiguous: "the superblock is overwritten, a copy is intact: volume up --repair always uses it",
-  interrupted: "a format did not finish: volume up finishes it",
+  interrupted:
+    "a format has begun and is not done: unless one is running now, volume up finishes it",
   hopeless: "no copy of the superblock is intact: try btrfs rescue super-recover, or a backup",
   unknown:
     "something unknown is on the disk: choose another, or volume up --format any, which destroys it",
@@ -69,7 +70,9 @@ function headline({ state, verdict, device, superblocks }: Status, isHealthy: bo
     case "partial":
       return "The data volume is partly mounted.";
     case "absent":
-      return "The disk cannot be seen.";
+      return device === null
+        ? "There is no such disk."
+        : "Whether there is a data volume cannot be seen.";
     case "down":
       return verdict === "blank"
         ? `The data volume is down: ${device} is blank, volume up formats it.`

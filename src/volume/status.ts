@@ -117,8 +117,9 @@ function sourceOrNull(context: Context): Source | null {
   } catch (error) {
     if (!(error instanceof VolumeError)) throw error;
     if (error.code !== "device-missing" && error.code !== "permission") throw error;
-    const hint = error.code === "permission" ? "; run it as root to see the disk itself" : "";
-    context.note(`${error.message}${hint}`);
+    const isHidden = error.code === "permission";
+    if (isHidden) context.recorder.device = context.options.image ?? context.options.device ?? null;
+    context.note(`${error.message}${isHidden ? "; run it as root to see the disk itself" : ""}`);
     return null;
   }
 }
@@ -159,7 +160,7 @@ function collect(context: Context, source: Source | null): Status {
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
   return {
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
-    device: source?.path ?? mount?.source ?? null,
+    device: source?.path ?? mount?.source ?? context.recorder.device,
     verdict: disk?.verdict ?? (filesystem === null ? null : "mounted"),
     uuid: live?.uuid ?? disk?.mountedUuid ?? disk?.superblock?.fsid ?? null,
     label: disk?.superblock?.label ?? null,

@@ -1,6 +1,7 @@
 import { isBtrfsLoaded, isMounted } from "../btrfs/mounted.ts";
 import { assertUnclaimed } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { namesIn, readTextOrNull } from "../linux/files.ts";
 import { cmdlineValue, readCmdline } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -65,7 +66,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     assertBtrfsInKernel(context);
   }
   if (action.kind === "keep" && verdict.kind === "btrfs") {
-    assertOnlyOne(kernel, source, verdict.superblock.fsid);
+    assertNotAttachedTwice(context, source, verdict.superblock.fsid);
   }
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
@@ -73,12 +74,26 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
   return action;
 }
 
-/** The same filesystem mounted from another device: a copy, or one file attached twice, which destroys it. */
-function assertOnlyOne(kernel: Context["kernel"], source: Source, fsid: string): void {
-  if (!isMounted(kernel, fsid)) return;
-  throw new VolumeError("busy", `the filesystem of ${source.path} is mounted from another device`, {
-    hint: `is one disk a copy of the other? See /sys/fs/btrfs/${fsid}/devices, and unmount that one`,
-  });
+/**
+ * A copy of a mounted filesystem is another filesystem, but one file attached to two loop devices is
+ * the same one, and mounting it twice destroys it.
+ */
+function assertNotAttachedTwice({ kernel }: Context, source: Source, fsid: string): void {
+  if (!source.isAttached || !isMounted(kernel, fsid)) return;
+  const fileOf = (name: string): string | null =>
+    readTextOrNull(kernel, `/sys/class/block/${name}/loop/backing_file`);
+  const file = fileOf(source.device.name);
+  const other = namesIn(kernel, `/sys/fs/btrfs/${fsid}/devices`).find(
+    (name) => file !== null && fileOf(name) === file,
+  );
+  if (other === undefined) return;
+  throw new VolumeError(
+    "busy",
+    `${source.path} and /dev/${other} are the same file, which is mounted`,
+    {
+      hint: `use /dev/${other}, and detach the other: losetup -d ${source.path}`,
+    },
+  );
 }
 
 const formatPolicy = ({ kernel, options }: Context): FormatPolicy =>

@@ -17,7 +17,7 @@ const MIN_MS = 60_000;
 
 /** Leaves what a format that died before its first write leaves: the intent record. */
 async function interruptedBeforeMkfs(box: Sandbox, disk: Disk): Promise<number> {
-  const { restore } = replaceMkfs(box, "echo 'a complaint of mkfs' >&2; exit 1");
+  const { restore } = replaceMkfs(box, "echo 'a complaint of mkfs' >&2; kill -KILL $$");
   const error = await fails(volume(box, "up", ["--device", disk.device]), "format-failed");
   expect(error.message).toContain("a complaint of mkfs");
   expect(ourMounts(box)).toBeEmpty();
@@ -44,7 +44,7 @@ test("a format that fails leaves one block, the intent record, and the next run 
 test("an interrupted format of an image is finished", async () => {
   const box = sandbox();
   const image = box.image(GiB);
-  const { restore } = replaceMkfs(box, "exit 1");
+  const { restore } = replaceMkfs(box, "kill -KILL $$");
   await fails(volume(box, "up", ["--image", image]), "format-failed");
   restore();
   expect((await up(box, "--image", image)).verdict).toBe("interrupted");

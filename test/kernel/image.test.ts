@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { down, fails, up, volume } from "../kit/agent.ts";
 import { fingerprint, GiB, MiB, writeAt } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
-import { useSandbox } from "../kit/sandbox.ts";
 import { expectRefused } from "../kit/refusal.ts";
+import { useSandbox } from "../kit/sandbox.ts";
 import { expectMounted, ourMounts } from "../kit/volume.ts";
 
 const sandbox = useSandbox();

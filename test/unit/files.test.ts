@@ -167,7 +167,13 @@ describe("what is written to a disk", () => {
       [100, block],
       [50, block],
     ]);
-    expect(calls).toEqual(["open /proc/self/fd/7", "write 100 10", "write 50 10", "fsync", "close"]);
+    expect(calls).toEqual([
+      "open /proc/self/fd/7",
+      "write 100 10",
+      "write 50 10",
+      "fsync",
+      "close",
+    ]);
   });
 
   test("and could not be flushed is an error", () => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { version } from "../../package.json" with { type: "json" };
 import { actions, optionSpecs } from "../../src/cli/arguments.ts";
 import { programHelp, volumeHelp } from "../../src/cli/help.ts";
 import { run } from "../../src/cli/run.ts";
-import { version } from "../../package.json" with { type: "json" };
-import { fakeKernel, failing } from "./support/fake-kernel.ts";
+import { failing, fakeKernel } from "./support/fake-kernel.ts";
 
 /** Runs the program with a kernel that can only print. */
 async function ran(...argv: readonly string[]) {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import type { Kernel } from "../../src/linux/kernel.ts";
 import { cmdlineValue } from "../../src/volume/cmdline.ts";
 import { chooseDevice } from "../../src/volume/device.ts";
 import { decideImageBytes } from "../../src/volume/image.ts";
 import { sizeText } from "../../src/volume/size.ts";
-import type { Kernel } from "../../src/linux/kernel.ts";
 import { fakeKernel, readableFiles } from "./support/fake-kernel.ts";
 import { GiB, MiB, TiB } from "./support/sparse-disk.ts";
 
@@ -43,8 +43,10 @@ describe("the kernel command line", () => {
 
 describe("the disk of a volume", () => {
   /** A kernel whose /proc/cmdline says this. */
-  const booted = (cmdline: string): Kernel => fakeKernel(readableFiles({ "/proc/cmdline": cmdline }));
-  const onCmdline = (value: string): Kernel => booted(`quiet arcbox.docker_data_device=${value} ro\n`);
+  const booted = (cmdline: string): Kernel =>
+    fakeKernel(readableFiles({ "/proc/cmdline": cmdline }));
+  const onCmdline = (value: string): Kernel =>
+    booted(`quiet arcbox.docker_data_device=${value} ro\n`);
 
   test("is the one asked for", () => {
     const choice = { selector: null, paths: ["/dev/sdb"] };
