@@ -25,6 +25,7 @@ export function diagram(): string {
   });
   const rawY = top + entries.length * rowHeight + 28;
   return picture(
+    "The subvolumes of the disk, and where each is mounted",
     width,
     height,
     `<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#5b6674"/></marker></defs>

@@ -34,6 +34,7 @@ export function recording(lines: readonly string[]): string {
   const style = `${appear.join("")}.s{animation:s ${total}s steps(1) infinite}@keyframes s{0%{transform:none}${scroll.join("")}100%{transform:translateY(-${overflow * lineHeight}px)}}`;
   const height = visibleLines * lineHeight + 32;
   return picture(
+    "The demo, recorded",
     width,
     height,
     `<svg x="0" y="12" width="${width}" height="${visibleLines * lineHeight + 8}"><g class="s">\n${rows.join("\n")}\n</g></svg>`,

@@ -8,8 +8,8 @@ import { named } from "./ioctls.ts";
 /** uapi/linux/btrfs.h: struct btrfs_ioctl_vol_args_v2 */
 const volumeArgumentsV2 = struct(4096, { fd: u64(0), flags: u64(16), name: raw(56, 4040) });
 const nameLimitBytes = 4039;
-export const SNAP_CREATE_V2 = iow(0x94, 23, volumeArgumentsV2.sizeBytes);
-export const SNAP_DESTROY_V2 = iow(0x94, 63, volumeArgumentsV2.sizeBytes);
+const SNAP_CREATE_V2 = iow(0x94, 23, volumeArgumentsV2.sizeBytes);
+const SNAP_DESTROY_V2 = iow(0x94, 63, volumeArgumentsV2.sizeBytes);
 
 /** BTRFS_SUBVOL_RDONLY */
 const readOnlyFlag = 2n;

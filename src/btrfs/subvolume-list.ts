@@ -30,8 +30,8 @@ const rootRef = struct(18, { directoryId: u64(0), nameLength: u16(16) });
 /** struct btrfs_ioctl_ino_lookup_args */
 const inodeLookup = struct(4096, { treeId: u64(0), objectId: u64(8), name: raw(16, 4080) });
 
-export const TREE_SEARCH_V2 = iowr(0x94, 17, searchArguments.sizeBytes);
-export const INO_LOOKUP = iowr(0x94, 18, inodeLookup.sizeBytes);
+const TREE_SEARCH_V2 = iowr(0x94, 17, searchArguments.sizeBytes);
+const INO_LOOKUP = iowr(0x94, 18, inodeLookup.sizeBytes);
 
 /** BTRFS_ROOT_TREE_OBJECTID, BTRFS_ROOT_BACKREF_KEY, BTRFS_LAST_FREE_OBJECTID */
 const rootTree = 1n;

@@ -5,7 +5,7 @@ import { named } from "./ioctls.ts";
 
 /** uapi/linux/fs.h: struct fstrim_range */
 const range = struct(24, { start: u64(0), length: u64(8), leastLength: u64(16) });
-export const FITRIM = iowr(0x58, 121, range.sizeBytes);
+const FITRIM = iowr(0x58, 121, range.sizeBytes);
 const everything = 0xffff_ffff_ffff_ffffn;
 
 /** Tells the disk which space is free; gives the bytes discarded. Needs root. Blocks until done. */

@@ -146,7 +146,8 @@ function absolute(name: string, path: string): string {
   // Bytes that are not UTF-8 arrive as U+FFFD, and would lead to another file.
   if (path.includes("\ufffd")) throw usage(`${name} is not UTF-8`);
   if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
-  return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+  const whole = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+  return whole.replace(/(?<=.)\/+$/, "");
 }
 
 /** The values that were given, by option name. Throws `usage` for anything that is not an option. */
@@ -154,6 +155,7 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
   const schema = Object.fromEntries(
     specs.map(({ name, value }) => [name, value ? String : Boolean]),
   );
+  const written = explicit(specs, argv, help);
   let values: Record<string, unknown>;
   try {
     values = arg(schema, { argv: [...argv] });
@@ -165,10 +167,33 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
   return {
     has: (name) => values[name] === true,
     map: (name, parse) => {
-      const value = values[name];
+      const value = written.get(name) ?? values[name];
       return typeof value === "string" ? parse(value) : undefined;
     },
   };
+}
+
+/**
+ * `arg` would cut `--name=value` at a line break, take `--switch=false` for the switch, and of an option
+ * that is given twice the last. None of these may choose a disk.
+ */
+function explicit(
+  specs: readonly OptionSpec[],
+  argv: readonly string[],
+  help: string,
+): ReadonlyMap<string, string> {
+  const values = new Map<string, string>();
+  const names = argv.map((word) => word.split("=", 1)[0] ?? "");
+  for (const { name, value } of specs) {
+    if (names.filter((given) => given === name).length > 1) {
+      throw usage(`${name} is given twice`, help);
+    }
+    const word = argv.find((candidate) => candidate.startsWith(`${name}=`));
+    if (word === undefined) continue;
+    if (value === undefined) throw usage(`${name} takes no value`, help);
+    values.set(name, word.slice(name.length + 1));
+  }
+  return values;
 }
 
 interface Given {

@@ -3,7 +3,7 @@ import type { Status } from "../volume/status.ts";
 import { type Paint, printable } from "./render.ts";
 
 /** What is wrong, and what to do about it; nothing when all is well. */
-export function problemsOf(status: Status): string[] {
+function problemsOf(status: Status): string[] {
   const problems: string[] = [];
   const { bytes, errors, superblocks, verdict, subvolumes, state } = status;
   if (status.forcedReadOnly) {

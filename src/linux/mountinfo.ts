@@ -60,6 +60,7 @@ export function parseMountinfo(bytes: Uint8Array): Mount[] {
     const [type, source, superOptions] = fields.slice(dash + 1);
     if (
       dash < 0 ||
+      !/^\d+ \d+$/.test(`${id} ${parentId}`) ||
       id === undefined ||
       parentId === undefined ||
       device === undefined ||

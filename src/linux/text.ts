@@ -1,7 +1,7 @@
 /** Bytes and strings at the border to the kernel. */
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** UTF-8 bytes with the closing NUL that the kernel expects. Throws on a NUL inside. */
 export function cString(text: string): Uint8Array {

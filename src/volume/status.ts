@@ -113,6 +113,7 @@ function sourceOrNull(context: Context): Source | null {
     const source = openSource(context);
     if (!source.isMissing) return source;
     context.note(`the image ${source.path} does not exist`);
+    context.recorder.device = null;
     return null;
   } catch (error) {
     if (!(error instanceof VolumeError)) throw error;

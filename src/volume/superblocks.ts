@@ -2,6 +2,7 @@ import {
   copyOffsets,
   isValidCopy,
   parseSuperblock,
+  primaryOffset,
   type Superblock,
   superblockBytes,
 } from "../btrfs/superblock.ts";
@@ -41,19 +42,21 @@ function readCopy(disk: Disk, offset: number): Copy {
   }
 }
 
-/** The copies on a disk, and the newest intact one. */
+/** The copies on a disk, and the one that counts: the primary if it is intact, else the newest. */
 export function lookAtCopies(disk: Disk): {
   readonly copies: readonly CopyReport[];
   readonly newest: Superblock | null;
 } {
   const found = copyOffsets(disk.sizeBytes).map((offset) => readCopy(disk, offset));
-  const newest = found
+  const primary = found.find(({ offset }) => offset === primaryOffset)?.superblock ?? null;
+  const newestIntact = found
     .map(({ superblock }) => superblock)
     .filter((superblock) => superblock !== null)
     .reduce<Superblock | null>(
       (best, one) => (best === null || one.generation > best.generation ? one : best),
       null,
     );
+  const newest = primary ?? newestIntact;
   const copies = found.map(({ offset, state, superblock }) => {
     const isStale =
       superblock !== null &&

@@ -35,7 +35,7 @@ export type Verdict =
 const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
 /** A filesystem that no mount can use on this disk, whatever its superblock's health. */
-export function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
+function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
   if (superblock.deviceCount > 1n) return { kind: "multi-device", superblock };
   if (superblock.deviceBytes > BigInt(disk.sizeBytes)) return { kind: "shrunk", superblock };
   return null;

@@ -402,7 +402,8 @@ test("the bytes are those of `btrfs filesystem usage`", async () => {
   expect(bytes.filesystem).toBe(expected.filesystem);
   expect(bytes.unallocated).toBe(expected.unallocated);
   expect(bytes.used).toBe(expected.used);
-  expect(Math.abs((bytes.writable ?? 0) - expected.free)).toBeLessThan(MiB);
+  // btrfs-progs counts the first MiB of the device, in which no chunk is ever made.
+  expect(Math.abs((bytes.writable ?? 0) - expected.free)).toBeLessThanOrEqual(MiB);
 });
 
 test("a disk that became larger is shown with both sizes", async () => {

@@ -9,6 +9,4 @@ export const onTerminal = (columns: number): readonly string[] => [
 ];
 
 /** Without colours and the like: ECMA-48 control sequences. */
-export const withoutEscapes = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
-  text.replace(/\u001b\[[0-9;]*[A-Za-z]/g, "");
+export const withoutEscapes = (text: string): string => Bun.stripANSI(text);

@@ -1,0 +1,28 @@
+import { describe, expect, test } from "bun:test";
+import { parseVolume } from "../../src/cli/arguments.ts";
+import { parseMountinfo } from "../../src/linux/mountinfo.ts";
+import { utf8 } from "../../src/linux/text.ts";
+import { expectRefused } from "./support/refused.ts";
+
+describe("what was typed is what is used", () => {
+  test("a value with a line break, given behind =, is whole", () => {
+    expect(parseVolume("up", ["--root=/srv/a\nb"]).options.root).toBe("/srv/a\nb");
+  });
+
+  test("a slash at the end of a path is not part of it", () => {
+    expect(parseVolume("up", ["--root", "/srv/a//"]).options.root).toBe("/srv/a");
+    expect(parseVolume("up", ["--root", "/"]).options.root).toBe("/");
+  });
+
+  test.each([
+    ["a switch with a value", ["--cover=false"], "--cover"],
+    ["an option given twice", ["--device", "/dev/a", "--device=/dev/b"], "--device"],
+    ["a path that is not UTF-8", ["--root", "/srv/\ufffd"], "--root"],
+  ])("%s is refused", (_, argv, name) => {
+    expectRefused(() => parseVolume("up", argv), "usage", name);
+  });
+});
+
+test("a line of mountinfo whose ids are no numbers is not understood", () => {
+  expect(() => parseMountinfo(utf8("x y 0:1 / / rw - t s rw\n"))).toThrow(SyntaxError);
+});
