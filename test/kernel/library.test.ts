@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { useSandbox } from "../kit/sandbox.ts";
+
+const sandbox = useSandbox();
+const project = join(import.meta.dir, "..", "..");
+
+test("the example of docs/library.md runs, and prints what it says", async () => {
+  const box = sandbox();
+  const text = readFileSync(join(project, "docs/library.md"), "utf8");
+  const [, example] = /```ts\n(.*?)```/s.exec(text) ?? [];
+  if (example === undefined) throw new Error("docs/library.md has no example");
+  // In the project's folder, because a package finds its own entry points only from there.
+  const script = join(project, `library-example-${process.pid}.ts`);
+  writeFileSync(script, example.replaceAll("/srv/", `${box.dir}/`));
+  box.onEnd(() => {
+    unlinkSync(script);
+  });
+
+  const run = Bun.spawn([process.execPath, script], { stdout: "pipe", stderr: "pipe" });
+  const [out, err] = await Promise.all([
+    new Response(run.stdout).text(),
+    new Response(run.stderr).text(),
+  ]);
+  expect(err).toBe("");
+  expect(await run.exited).toBe(0);
+
+  const promised = [...example.matchAll(/console\.log.* \/\/ "?(\w+)/g)].map(([, word]) => word);
+  expect(promised).toHaveLength(example.split("console.log").length - 1);
+  expect(out.trim().split("\n")).toEqual(promised.map(String));
+});
