@@ -1,0 +1,19 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const file = (...path: string[]): string =>
+  readFileSync(join(import.meta.dir, "..", "..", ...path), "utf8");
+
+test("the unit that is shipped is the one the README shows", () => {
+  const [, shown] = /```ini\n# [^\n]*\n(.*?)```/s.exec(file("README.md")) ?? [];
+  expect(file("packaging", "arcbox-data.service")).toBe(shown ?? "");
+});
+
+test("every file of the project that the README links to is there", () => {
+  const links = [...file("README.md").matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(
+    ([, path]) => path,
+  );
+  expect(links.length).toBeGreaterThan(3);
+  for (const path of links) expect(file(path ?? "")).not.toBe("");
+});
