@@ -4,7 +4,7 @@
 //   npm test                             everything
 //   npm test -- test/unit mountinfo      the files whose path contains one of these words
 //   npm test -- mountinfo -t escapes     from the first flag on, words are for `bun test`
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import type { Subprocess } from "bun";
@@ -30,6 +30,8 @@ const flags = firstFlag < 0 ? [] : words.slice(firstFlag);
 
 /** Images and mount points of the tests are made in here, so what is left over is known as ours. */
 const scratch = realpathSync(mkdtempSync(`${tmpdir()}/arcbox-test-`));
+// Some tests run the program as nobody, who must be able to reach what it looks at.
+chmodSync(scratch, 0o755);
 const report = `${scratch}/junit.xml`;
 
 const problems: string[] = [];

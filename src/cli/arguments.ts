@@ -174,8 +174,8 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
 }
 
 /**
- * `arg` would cut `--name=value` at a line break, take `--switch=false` for the switch, and of an option
- * that is given twice the last. None of these may choose a disk.
+ * Values behind "=": `arg` would cut them at a line break, and take `--switch=false` for the switch.
+ * Of an option that is given twice the last counts, as everywhere.
  */
 function explicit(
   specs: readonly OptionSpec[],
@@ -183,13 +183,10 @@ function explicit(
   help: string,
 ): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
-  const names = argv.map((word) => word.split("=", 1)[0] ?? "");
   for (const { name, value } of specs) {
-    if (names.filter((given) => given === name).length > 1) {
-      throw usage(`${name} is given twice`, help);
-    }
-    const word = argv.find((candidate) => candidate.startsWith(`${name}=`));
-    if (word === undefined) continue;
+    const last = argv.findLastIndex((word) => word === name || word.startsWith(`${name}=`));
+    const word = argv[last];
+    if (word === undefined || word === name) continue;
     if (value === undefined) throw usage(`${name} takes no value`, help);
     values.set(name, word.slice(name.length + 1));
   }

@@ -10,6 +10,17 @@ const fileLimitBytes = 1024 * 1024;
 const subvolumeLimit = 128;
 const directoryLimit = 1024;
 
+const nameLimitBytes = 255;
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+
+/** Each name on a path must be one that a filesystem takes (NAME_MAX of linux/limits.h). */
+const hasFittingNames = (path: string): boolean =>
+  path.split("/").every((name) => bytesOf(name) <= nameLimitBytes);
+const pathChecks = [
+  v.check((path: string) => path.isWellFormed(), "is not UTF-8"),
+  v.check(hasFittingNames, `has a name that is longer than ${nameLimitBytes} bytes`),
+] as const;
+
 /** Absolute, without "//", "/./", "/../" or a slash at the end; never "/" itself. */
 const absolutePath = v.pipe(
   v.string(),
@@ -18,6 +29,7 @@ const absolutePath = v.pipe(
     /^(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+$/,
     "must be an absolute path without . and .. and without a slash at its end",
   ),
+  ...pathChecks,
 );
 const relativePath = v.pipe(
   v.string(),
@@ -26,10 +38,8 @@ const relativePath = v.pipe(
     /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/,
     "must be a path inside the subvolume without . and .. and without a slash at its ends",
   ),
+  ...pathChecks,
 );
-
-const nameLimitBytes = 255;
-const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
 /** A comma would end the mount option that names the subvolume. */
 const subvolumeName = v.pipe(
@@ -134,6 +144,7 @@ export function parseLayout(text: string, path: string): Layout {
   } catch (error) {
     throw wrong(path, `is not JSON: ${String(error)}`, error);
   }
+  if (Array.isArray(data)) throw wrong(path, "the file: must be an object, not a list");
   const result = v.safeParse(layoutFileSchema, data, { abortEarly: true });
   if (!result.success) {
     const [issue] = result.issues;

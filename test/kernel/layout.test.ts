@@ -94,8 +94,9 @@ test.each<[string, (box: Sandbox) => string, RegExp]>([
 ])("a layout that %s is refused at once", async (_, make, said) => {
   const box = sandbox();
   const { device } = box.disk(GiB);
+  const path = make(box);
   for (const verb of ["up", "plan", "down"] as const) {
-    const run = await volume(box, verb, ["--device", device, "--layout", make(box)]);
+    const run = await volume(box, verb, ["--device", device, "--layout", path]);
     expect(run.exitCode).toBe(2);
     expect(run.report.error).toMatchObject({ code: "layout" });
     expect(run.report.error?.message).toMatch(said);

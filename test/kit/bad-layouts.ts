@@ -114,7 +114,7 @@ export const badLayouts: readonly BadLayout[] = [
     /subvolumes/,
   ),
   bad("no key at all", "{}", /subvolumes/),
-  bad("a list", "[]", /the file/),
+  bad("a list", "[]", /the file|subvolumes/),
   bad("null", "null", /the file/),
   bad("an empty file", "", /JSON/),
   bad("half a file", '{ "subvolumes": [', /JSON/),
