@@ -59,7 +59,7 @@ const forbiddenOptions =
 const mountOption = v.pipe(
   v.string(),
   v.regex(
-    new RegExp(`^(?!(?:${forbiddenOptions})(?:=|$))[a-z0-9_]+(?:=[A-Za-z0-9:._-]+)?$`),
+    new RegExp(`^(?!(?:${forbiddenOptions})(?:=|$))[a-z0-9_-]+(?:=[A-Za-z0-9:._-]+)?$`),
     "is not a filesystem-wide mount option of Btrfs that may be set here",
   ),
 );

@@ -22,7 +22,7 @@ async function typed(keys: string): Promise<string> {
     stderr: "ignore",
     env: { ...process.env, PATH: `${dirname(stand)}:${process.env.PATH}`, TERM: "dumb" },
   });
-  shell.stdin.write(`source ${script}\n${keys}\nexit\n`);
+  await shell.stdin.write(`source ${script}\n${keys}\nexit\n`);
   await shell.stdin.end();
   return (
     /words:(.*):/.exec((await new Response(shell.stdout).text()).replaceAll("\r", ""))?.[1] ?? ""
