@@ -1,0 +1,158 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as btrfs from "../../src/btrfs/index.ts";
+import { command } from "../kit/command.ts";
+import { GiB, MiB, zeroAt } from "../kit/image.ts";
+import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { MIRROR, PRIMARY, superblockFacts } from "../kit/superblock.ts";
+import { btrfsDisk } from "../kit/volume.ts";
+
+const sandbox = useSandbox();
+
+function mounted(box: Sandbox): Disk & { readonly top: string } {
+  const disk = btrfsDisk(box, GiB);
+  return { ...disk, top: box.mount(disk.device, "top") };
+}
+
+test("readSuperblocks tells a good copy from a bad one, of an image and of its device", () => {
+  const box = sandbox();
+  const { image, device } = btrfsDisk(box, 300 * GiB);
+  zeroAt(image, PRIMARY, 4096);
+  command("blockdev", "--flushbufs", device);
+  for (const path of [image, device]) {
+    const copies = btrfs.readSuperblocks(path);
+    expect(copies.map(({ valid }) => valid)).toEqual([false, true, true]);
+    expect(copies[1]?.superblock.fsid).toBe(superblockFacts(image, MIRROR).uuid);
+  }
+});
+
+test("subvolumeInfo and listSubvolumes agree with btrfs-progs, nested and with odd names", () => {
+  const { top } = mounted(sandbox());
+  btrfs.createSubvolume(`${top}/a b\\c`);
+  mkdirSync(`${top}/a b\\c/folder/deeper`, { recursive: true });
+  btrfs.createSubvolume(`${top}/a b\\c/folder/deeper/数/`);
+  const listed = command("btrfs", "subvolume", "list", "-p", top);
+  const wanted = [...listed.matchAll(/^ID (\d+) gen \d+ parent (\d+) .* path (.*)$/gm)].map(
+    ([, id = "", parentId = "", path = ""]) => ({
+      id: BigInt(id),
+      parentId: BigInt(parentId),
+      path,
+    }),
+  );
+  expect([...btrfs.listSubvolumes(top)]).toEqual(wanted);
+  const info = btrfs.subvolumeInfo(`${top}/a b\\c/folder/deeper/数`);
+  expect(info).toMatchObject({ id: 257n, name: "数", parentId: 256n, readOnly: false });
+  const { uuid } = btrfs.subvolumeInfo(`${top}/a b\\c`);
+  expect(command("btrfs", "subvolume", "show", `${top}/a b\\c`)).toContain(uuid);
+});
+
+test("listSubvolumes gives all of a thousand", () => {
+  const { top } = mounted(sandbox());
+  const name = (i: number): string => `${"long-name-".repeat(15)}${i}`;
+  for (let i = 0; i < 1000; i += 1) btrfs.createSubvolume(join(top, name(i)));
+  const paths = new Set(btrfs.listSubvolumes(top).map(({ path }) => path));
+  expect(paths.size).toBe(1000);
+  for (let i = 0; i < 1000; i += 1) expect(paths.has(name(i))).toBeTrue();
+});
+
+test("a snapshot keeps what was there, and knows whose it is", () => {
+  const { top } = mounted(sandbox());
+  btrfs.createSubvolume(`${top}/work`);
+  writeFileSync(`${top}/work/file`, "before");
+  btrfs.createSnapshot(`${top}/work`, `${top}/writable`);
+  btrfs.createSnapshot(`${top}/work`, `${top}/fixed`, { readOnly: true });
+  writeFileSync(`${top}/work/file`, "after");
+  expect(readFileSync(`${top}/fixed/file`, "utf8")).toBe("before");
+  const { uuid } = btrfs.subvolumeInfo(`${top}/work`);
+  expect(btrfs.subvolumeInfo(`${top}/fixed`)).toMatchObject({ readOnly: true, parentUuid: uuid });
+  expect(() => writeFileSync(`${top}/fixed/file`, "no")).toThrow("EROFS");
+  writeFileSync(`${top}/writable/file`, "yes");
+  btrfs.deleteSubvolume(`${top}/fixed`);
+  expect(() => btrfs.subvolumeInfo(`${top}/fixed`)).toThrow(btrfs.SystemError);
+});
+
+test("resize shrinks to a number of bytes and grows to all there is", () => {
+  const { device, top } = mounted(sandbox());
+  expect(btrfs.resize(top, BigInt(768 * MiB))).toBe("done");
+  expect(btrfs.deviceInfo(top)).toMatchObject({ path: device, totalBytes: BigInt(768 * MiB) });
+  expect(btrfs.resize(top, "max")).toBe("done");
+  expect(btrfs.deviceInfo(top)?.totalBytes).toBe(BigInt(GiB));
+  expect(btrfs.deviceInfo(top, 7n)).toBeNull();
+});
+
+test.each<[string, (top: string) => unknown, string]>([
+  ["a subvolume that exists", (top) => btrfs.createSubvolume(`${top}/there`), "EEXIST"],
+  ["a folder that is missing", (top) => btrfs.createSubvolume(`${top}/no/sub`), "ENOENT"],
+  [
+    "a name that is too long",
+    (top) => btrfs.createSubvolume(`${top}/${"x".repeat(256)}`),
+    "ENAMETOOLONG",
+  ],
+  [
+    "a name longer than the ioctl's argument",
+    (top) => btrfs.createSubvolume(`${top}/${"x".repeat(5000)}`),
+    "ENAMETOOLONG",
+  ],
+  ["deleting what is not there", (top) => btrfs.deleteSubvolume(`${top}/none`), "ENOENT"],
+  ["deleting one with another inside", (top) => btrfs.deleteSubvolume(`${top}/there`), "ENOTEMPTY"],
+  ["the space of another filesystem", () => btrfs.spaces("/proc"), "ENOTTY"],
+  ["errors of a device that is not there", (top) => btrfs.deviceStats(top, 99n), "ENODEV"],
+  ["a size that is too small", (top) => btrfs.resize(top, 4096n), "EINVAL"],
+])("%s is a SystemError that says why", (_, call, errno) => {
+  const { top } = mounted(sandbox());
+  btrfs.createSubvolume(`${top}/there`);
+  btrfs.createSubvolume(`${top}/there/inside`);
+  try {
+    call(top);
+  } catch (error) {
+    expect(error).toBeInstanceOf(btrfs.SystemError);
+    expect(String(error)).toContain(errno);
+    return;
+  }
+  throw new Error("it did not fail");
+});
+
+test("spaces are what btrfs-progs shows", () => {
+  const { top } = mounted(sandbox());
+  writeFileSync(`${top}/file`, crypto.getRandomValues(new Uint8Array(65536)));
+  command("sync", "--file-system", top);
+  const shown = command("btrfs", "filesystem", "df", "--raw", top);
+  const wanted = [...shown.matchAll(/^(\w+), (\w+): total=(\d+), used=(\d+)/gm)].map(
+    ([, type, profile, total, used]) =>
+      [type === "GlobalReserve" ? "reserve" : type, profile, total, used].join(" ").toLowerCase(),
+  );
+  const found = btrfs
+    .spaces(top)
+    .map(
+      ({ type, profile, totalBytes, usedBytes }) => `${type} ${profile} ${totalBytes} ${usedBytes}`,
+    );
+  expect(found.sort()).toEqual(wanted.sort());
+});
+
+test("setNocow is what lsattr shows, and is inherited by what is new", () => {
+  const { top } = mounted(sandbox());
+  mkdirSync(`${top}/db`);
+  expect(btrfs.isNocow(`${top}/db`)).toBeFalse();
+  btrfs.setNocow(`${top}/db`);
+  btrfs.setNocow(`${top}/db`);
+  expect(command("lsattr", "-d", `${top}/db`)).toMatch(/^\S*C/);
+  writeFileSync(`${top}/db/file`, "x");
+  expect(command("lsattr", `${top}/db/file`)).toMatch(/^\S*C/);
+  mkdirSync(`${top}/db/inside`);
+  expect(btrfs.isNocow(`${top}/db/inside`)).toBeTrue();
+});
+
+test("trim gives back what the image held", () => {
+  const { image, top } = mounted(sandbox());
+  writeFileSync(`${top}/file`, crypto.getRandomValues(new Uint8Array(65536)).toHex().repeat(500));
+  command("sync", "--file-system", top);
+  const before = heldKiB(image);
+  command("rm", `${top}/file`);
+  command("sync", "--file-system", top);
+  expect(btrfs.trim(top)).toBeGreaterThan(50_000_000n);
+  expect(heldKiB(image)).toBeLessThan(before - 40_000);
+});
+
+/** What a sparse file really takes. */
+const heldKiB = (image: string): number => Number(command("du", "-k", image).split("\t")[0]);
