@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what and why: the npm packages always, the Debian packages
 # for `demo` or `test` when that is the argument. Running it again installs nothing.
+# Packages that would change how a machine works (a kernel, udev rules, services) are only unpacked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +21,24 @@ npm_packages() {
   fi
 }
 
+# Where packages are unpacked that are not to be installed: test/kit/debian.ts looks there.
+unpacked=node_modules/.cache/debian
+
 # Lines "program package why" of what $1 needs and this machine does not have.
 missing() {
+  missing_installed "$1"
+  missing_unpacked "$1"
+}
+
+missing_unpacked() {
+  local uses file package why
+  while read -r uses file package why; do
+    [[ ",$uses," == *",$1,"* ]] || continue
+    compgen -G "$unpacked/$file" >/dev/null || echo "$file $package $why"
+  done < <(grep -v '^#' scripts/debian-unpacked)
+}
+
+missing_installed() {
   local uses program package why
   while read -r uses program package why; do
     [[ ",$uses," == *",$1,"* ]] || continue
@@ -32,7 +49,7 @@ missing() {
 debian_packages() {
   local wanted log program package why
   local packages=()
-  wanted=$(missing "$1")
+  wanted=$(missing_installed "$1")
   [ -n "$wanted" ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     say "without root and apt-get this cannot install $(cut -d' ' -f1 <<<"$wanted" | paste -sd' ')"
@@ -53,8 +70,35 @@ debian_packages() {
   rm -f "$log"
 }
 
+# Unpacks the newest version of each package below $unpacked, for which nobody need be root.
+unpack_debian_packages() {
+  local wanted log file package why
+  local packages=()
+  wanted=$(missing_unpacked "$1")
+  [ -n "$wanted" ] || return 0
+  command -v apt-get >/dev/null || { say "without apt-get this cannot fetch $wanted"; return 0; }
+  while read -r file package why; do
+    say "Debian package $package, unpacked into $unpacked ($why)"
+    # The kernel of the day is what its metapackage depends on.
+    [[ $package != linux-image-* ]] || package=$(apt-cache depends "$package" |
+      sed -n 's/^  Depends: \(linux-image-[0-9].*\)/\1/p')
+    packages+=("$package")
+  done <<<"$wanted"
+  mkdir -p "$unpacked"
+  log=$(mktemp)
+  (
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    # apt gives up its rights to a user who must be able to write here.
+    chmod 777 "$folder"
+    (cd "$folder" && apt-get -q download "${packages[@]}") || exit
+    for file in "$folder"/*.deb; do dpkg-deb --extract "$file" "$unpacked" || exit; done
+  ) </dev/null >"$log" 2>&1 || { tail -n 15 "$log"; say "apt-get failed, see above"; }
+  rm -f "$log"
+}
+
 case "${1:-}" in
   missing) missing "$2" ;;
-  demo | test) npm_packages && debian_packages "$1" ;;
+  demo | test) npm_packages && debian_packages "$1" && unpack_debian_packages "$1" ;;
   *) npm_packages ;;
 esac

@@ -4,18 +4,20 @@
 //   npm test                             everything
 //   npm test -- test/unit mountinfo      the files whose path contains one of these words
 //   npm test -- mountinfo -t escapes     from the first flag on, words are for `bun test`
+//   npm run test:deep                    the same tests, those of test/fault and test/vm with every case
 import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import type { Subprocess } from "bun";
+import { depth } from "../test/kit/depth.ts";
 import { mounts } from "../test/kit/mountinfo.ts";
 import { freeLeaks } from "./test/leaks.ts";
 import { type Results, readJunit } from "./test/results.ts";
 
 /** Folders whose tests need root, Btrfs and loop devices. All others run anywhere. */
-const KERNEL_FOLDERS = ["test/kernel/"];
+const KERNEL_FOLDERS = ["test/kernel/", "test/fault/kernel/", "test/vm/"];
 /** A test that takes longer hangs: mkfs and a few mounts are over in a second. */
-const TEST_TIMEOUT_MS = 120_000;
+const TEST_TIMEOUT_MS = depth(120_000, 4 * 3600_000);
 /** Matches no name: Bun then lists every test as skipped, which counts without running. */
 const NO_TEST = "(?!)";
 
