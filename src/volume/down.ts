@@ -5,6 +5,7 @@ import { type Kernel, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
 import { isAttached } from "../linux/loop.ts";
 import { type Mount, readMounts } from "../linux/mountinfo.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
+import { chooseDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { type Holder, holdersOf, holdersText, loopsBelow } from "./holders.ts";
 import type { VolumeOptions } from "./options.ts";
@@ -33,7 +34,10 @@ export function down(kernel: Kernel, options: VolumeOptions, progress: Progress)
   return recorder.report();
 }
 
-/** The disk; null when it is not there. Then nothing of it can be mounted, unless it was pulled out. */
+/**
+ * The disk; null when its node is not there. Then nothing of it can be mounted, unless it was pulled
+ * out. A name that no disk bears may be a typing mistake, and the volume still up: an error.
+ */
 function sourceOrNull(context: Context): Source | null {
   try {
     const source = openSource(context);
@@ -41,6 +45,7 @@ function sourceOrNull(context: Context): Source | null {
     throw new VolumeError("device-missing", `the image ${source.path} does not exist`);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
+    if (chooseDevice(context.kernel, context.options.device).selector !== null) throw error;
     const [orphan] = ownMounts(context, readMounts(context.kernel), null);
     if (orphan !== undefined) {
       throw new VolumeError("device-missing", `${error.message}, but ${orphan.path} is mounted`, {

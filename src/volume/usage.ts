@@ -31,10 +31,6 @@ export function writableBytes(spaces: readonly Space[], unallocatedBytes: bigint
   return sum(data.map(free)) + allocatable / copies;
 }
 
-/** Bytes that files and metadata use, each copy counted. */
+/** Bytes that files and metadata use, whatever the profile counted once, as the superblock counts them. */
 export const usedBytes = (spaces: readonly Space[]): bigint =>
-  sum(
-    of(spaces, "data", "metadata", "system", "mixed").map(
-      (space) => space.usedBytes * BigInt(space.copies),
-    ),
-  );
+  sum(of(spaces, "data", "metadata", "system", "mixed").map((space) => space.usedBytes));

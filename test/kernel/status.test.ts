@@ -368,14 +368,15 @@ test("shows the damaged primary of a volume that is up", async () => {
   expect(answer.superblocks[0]).toMatchObject({ offset: PRIMARY, state: "zero" });
 });
 
-/** `Overall` of `btrfs filesystem usage`, and the profiles behind it. */
+/** `Overall` of `btrfs filesystem usage`, the profiles behind it, and `FS bytes used`. */
 function usage(top: string) {
   const text = command("btrfs", "filesystem", "usage", "--raw", top);
-  const number = (pattern: RegExp): number => Number(pattern.exec(text)?.[1]);
+  const shown = command("btrfs", "filesystem", "show", "--raw", top);
+  const number = (pattern: RegExp, from = text): number => Number(pattern.exec(from)?.[1]);
   return {
     filesystem: number(/Device size:\s+(\d+)/),
     unallocated: number(/Device unallocated:\s+(\d+)/),
-    used: number(/^ {4}Used:\s+(\d+)/m),
+    used: number(/FS bytes used (\d+)/, shown),
     free: number(/Free \(estimated\):\s+(\d+)/),
     profiles: [...text.matchAll(/^(\w+),(\w+): Size:(\d+), Used:(\d+)/gm)].map(
       ([, type, profile, total, used]) => ({
@@ -388,7 +389,7 @@ function usage(top: string) {
   };
 }
 
-test("the bytes are those of `btrfs filesystem usage`", async () => {
+test("the bytes are those of btrfs-progs, and the same once the volume is down", async () => {
   const box = sandbox();
   const { device } = await mountedVolume(box);
   writeFileSync(join(dockerOf(box), "file"), randomBytes(50 * MiB));
@@ -404,6 +405,9 @@ test("the bytes are those of `btrfs filesystem usage`", async () => {
   expect(bytes.used).toBe(expected.used);
   // btrfs-progs counts the first MiB of the device, in which no chunk is ever made.
   expect(Math.abs((bytes.writable ?? 0) - expected.free)).toBeLessThanOrEqual(MiB);
+  await down(box, "--device", device);
+  flush(device);
+  expect((await status(box, ["--device", device])).bytes.used).toBe(expected.used);
 });
 
 test("a disk that became larger is shown with both sizes", async () => {
