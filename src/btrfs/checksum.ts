@@ -1,5 +1,3 @@
-import { Crc32c } from "@aws-crypto/crc32c";
-
 /** What a superblock's checksum covers: everything behind the 32 bytes that hold it. */
 const coveredFrom = 32;
 
@@ -9,12 +7,17 @@ const little = (value: bigint, bytes: number): Uint8Array => {
   return digest;
 };
 
+/** Loaded with the first checksum, for a warm boot computes none: the kernel does, at mount. */
+function crc32c(data: Uint8Array): number {
+  const { Crc32c } = require("@aws-crypto/crc32c") as typeof import("@aws-crypto/crc32c");
+  return new Crc32c().update(data).digest() >>> 0;
+}
+
 /** uapi/linux/btrfs_tree.h, enum btrfs_csum_type: name, and the digest as it stands on the disk. */
 const algorithms = [
   {
     name: "crc32c",
-    digest: (data: Uint8Array) =>
-      little(BigInt(new Crc32c().update(data).digest() >>> 0), 8).subarray(0, 4),
+    digest: (data: Uint8Array) => little(BigInt(crc32c(data)), 8).subarray(0, 4),
   },
   { name: "xxhash64", digest: (data: Uint8Array) => little(Bun.hash.xxHash64(data, 0n), 8) },
   { name: "sha256", digest: (data: Uint8Array) => hash("sha256", data) },

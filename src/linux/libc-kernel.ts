@@ -1,4 +1,4 @@
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { dlopen, type FFIFunction, FFIType, type Pointer, read } from "bun:ffi";
 import { blkidName } from "./blkid.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
 import type { FileStatus, Kernel, ProgramResult } from "./kernel.ts";
@@ -8,37 +8,41 @@ import { cString, fromUtf8, textUntilNul } from "./text.ts";
 
 const { ptr, int, u32: uint, u64_fast: size, i64_fast: ssize } = FFIType;
 
-const declarations = {
+/** What every run calls. Each wrapper takes time to make, so those of rarer calls wait for their first use. */
+const common = {
   open: { args: [ptr, int, uint], returns: int },
   syscall: { args: [ssize, int, ptr, ptr, size], returns: ssize },
   close: { args: [int], returns: int },
   read: { args: [int, ptr, size], returns: ssize },
   pread: { args: [int, ptr, size, ssize], returns: ssize },
-  pwrite: { args: [int, ptr, size, ssize], returns: ssize },
   write: { args: [int, ptr, size], returns: ssize },
-  fsync: { args: [int], returns: int },
-  ftruncate: { args: [int, ssize], returns: int },
-  lseek: { args: [int, ssize, int], returns: ssize },
   statx: { args: [int, ptr, int, uint, ptr], returns: int },
   readlink: { args: [ptr, ptr, size], returns: ssize },
-  mkdirat: { args: [int, ptr, uint], returns: int },
-  unlink: { args: [ptr], returns: int },
   umask: { args: [uint], returns: uint },
   geteuid: { args: [], returns: uint },
   ioctl: { args: [int, size, ptr], returns: int },
   flock: { args: [int, int], returns: int },
   mount: { args: [ptr, ptr, ptr, size, ptr], returns: int },
+  signal: { args: [int, ptr], returns: ptr },
+  __errno_location: { args: [], returns: ptr },
+} as const;
+
+const rare = {
+  pwrite: { args: [int, ptr, size, ssize], returns: ssize },
+  fsync: { args: [int], returns: int },
+  ftruncate: { args: [int, ssize], returns: int },
+  lseek: { args: [int, ssize, int], returns: ssize },
+  mkdirat: { args: [int, ptr, uint], returns: int },
+  unlink: { args: [ptr], returns: int },
   umount2: { args: [ptr, int], returns: int },
   socket: { args: [int, int, int], returns: int },
   bind: { args: [int, ptr, uint], returns: int },
   inotify_init1: { args: [int], returns: int },
   inotify_add_watch: { args: [int, ptr, uint], returns: int },
   poll: { args: [ptr, size, int], returns: int },
-  signal: { args: [int, ptr], returns: ptr },
-  __errno_location: { args: [], returns: ptr },
 } as const;
 
-function openLibc() {
+function openLibc<D extends Record<string, FFIFunction>>(declarations: D) {
   try {
     return dlopen("libc.so.6", declarations).symbols;
   } catch {
@@ -47,6 +51,8 @@ function openLibc() {
     return dlopen(`libc.musl-${architecture}.so.1`, declarations).symbols;
   }
 }
+
+const openRare = () => openLibc(rare);
 
 /** asm-generic/unistd.h; these two have one number on every architecture, or are named. */
 const SYS_openat2 = 437;
@@ -101,8 +107,14 @@ const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
 
 /** Linux through libc and bun:ffi. One is enough for a process; it holds no state but the library. */
 export class LibcKernel implements Kernel {
-  readonly #libc = openLibc();
+  readonly #libc = openLibc(common);
+  #opened: ReturnType<typeof openRare> | undefined;
   readonly #errno = this.#libc.__errno_location();
+
+  get #rare(): ReturnType<typeof openRare> {
+    this.#opened ??= openRare();
+    return this.#opened;
+  }
 
   /** Turns libc's -1 into the errno it left behind. */
   #check(result: number | bigint, call: string, subject?: string): number {
@@ -136,7 +148,7 @@ export class LibcKernel implements Kernel {
   }
 
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
-    return this.#check(this.#libc.pwrite(fd, buffer, buffer.length, offsetBytes), "pwrite");
+    return this.#check(this.#rare.pwrite(fd, buffer, buffer.length, offsetBytes), "pwrite");
   }
 
   write(fd: number, buffer: Uint8Array): number {
@@ -144,15 +156,15 @@ export class LibcKernel implements Kernel {
   }
 
   fsync(fd: number): void {
-    this.#check(this.#libc.fsync(fd), "fsync");
+    this.#check(this.#rare.fsync(fd), "fsync");
   }
 
   ftruncate(fd: number, lengthBytes: number): void {
-    this.#check(this.#libc.ftruncate(fd, lengthBytes), "ftruncate");
+    this.#check(this.#rare.ftruncate(fd, lengthBytes), "ftruncate");
   }
 
   lseek(fd: number, offsetBytes: number, whence: number): number {
-    return this.#check(this.#libc.lseek(fd, offsetBytes, whence), "lseek");
+    return this.#check(this.#rare.lseek(fd, offsetBytes, whence), "lseek");
   }
 
   statx(directory: number, path: string, flags: number): FileStatus {
@@ -194,11 +206,11 @@ export class LibcKernel implements Kernel {
   }
 
   mkdirat(directory: number, name: string, mode: number): void {
-    this.#check(this.#libc.mkdirat(directory, cString(name), mode), "mkdirat", name);
+    this.#check(this.#rare.mkdirat(directory, cString(name), mode), "mkdirat", name);
   }
 
   unlink(path: string): void {
-    this.#check(this.#libc.unlink(cString(path)), "unlink", path);
+    this.#check(this.#rare.unlink(cString(path)), "unlink", path);
   }
 
   umask(mask: number): number {
@@ -238,27 +250,27 @@ export class LibcKernel implements Kernel {
   }
 
   unmount(target: string, flags: number): void {
-    this.#check(this.#libc.umount2(cString(target), flags), "umount2", target);
+    this.#check(this.#rare.umount2(cString(target), flags), "umount2", target);
   }
 
   openUevents(): number {
     const type = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
     const fd = this.#check(
-      this.#libc.socket(AF_NETLINK, type, NETLINK_KOBJECT_UEVENT),
+      this.#rare.socket(AF_NETLINK, type, NETLINK_KOBJECT_UEVENT),
       "socket",
       "uevents",
     );
     const address = sockaddrNetlink.encode({ family: AF_NETLINK, groups: 1 });
-    this.#check(this.#libc.bind(fd, address, address.length), "bind", "uevents");
+    this.#check(this.#rare.bind(fd, address, address.length), "bind", "uevents");
     return fd;
   }
 
   openInotify(): number {
-    return this.#check(this.#libc.inotify_init1(O_CLOEXEC | SOCK_NONBLOCK), "inotify_init1");
+    return this.#check(this.#rare.inotify_init1(O_CLOEXEC | SOCK_NONBLOCK), "inotify_init1");
   }
 
   watchDirectory(inotify: number, path: string, mask: number): void {
-    const result = this.#libc.inotify_add_watch(inotify, cString(path), mask);
+    const result = this.#rare.inotify_add_watch(inotify, cString(path), mask);
     this.#check(result, "inotify_add_watch", path);
   }
 
@@ -268,7 +280,7 @@ export class LibcKernel implements Kernel {
       pollFd.patch(buffer.subarray(i * pollFd.sizeBytes), { fd, events: POLLIN });
     });
     try {
-      return this.#check(this.#libc.poll(buffer, fds.length, Math.ceil(timeoutMs)), "poll") > 0;
+      return this.#check(this.#rare.poll(buffer, fds.length, Math.ceil(timeoutMs)), "poll") > 0;
     } catch (error) {
       // A signal is one of the things worth waking up for; the caller looks again.
       if (isErrno(error, Errno.EINTR)) return true;

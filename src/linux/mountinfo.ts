@@ -1,6 +1,6 @@
 import { readBytes } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
-import { fromUtf8 } from "./text.ts";
+import { fromUtf8, utf8 } from "./text.ts";
 
 /** One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes resolved. */
 export interface Mount {
@@ -20,16 +20,15 @@ export interface Mount {
 }
 
 const backslash = 0x5c;
-const space = 0x20;
-const newline = 0x0a;
 
-/** "\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
-function withoutEscapes(field: Uint8Array): string {
-  if (!field.includes(backslash)) return fromUtf8(field);
+/** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
+function withoutEscapes(field: string): string {
+  if (!field.includes("\\")) return field;
+  const escaped = utf8(field);
   const bytes: number[] = [];
-  for (let i = 0; i < field.length; i++) {
-    const byte = field[i] ?? 0;
-    const digits = fromUtf8(field.subarray(i + 1, i + 4));
+  for (let i = 0; i < escaped.length; i++) {
+    const byte = escaped[i] ?? 0;
+    const digits = fromUtf8(escaped.subarray(i + 1, i + 4));
     if (byte === backslash && /^[0-3][0-7]{2}$/.test(digits)) {
       bytes.push(Number.parseInt(digits, 8));
       i += 3;
@@ -40,20 +39,14 @@ function withoutEscapes(field: Uint8Array): string {
   return fromUtf8(Uint8Array.from(bytes));
 }
 
-function* split(bytes: Uint8Array, separator: number): Generator<Uint8Array> {
-  for (let start = 0; start < bytes.length; ) {
-    const found = bytes.indexOf(separator, start);
-    const end = found < 0 ? bytes.length : found;
-    yield bytes.subarray(start, end);
-    start = end + 1;
-  }
-}
-
 /** Parses the bytes of a mountinfo file. A line that is not of its form throws. */
 export function parseMountinfo(bytes: Uint8Array): Mount[] {
   const mounts: Mount[] = [];
-  for (const line of split(bytes, newline)) {
-    const fields = [...split(line, space)].map(withoutEscapes);
+  const lines = fromUtf8(bytes).split("\n");
+  // The last line ends in a newline too.
+  if (lines.at(-1) === "") lines.pop();
+  for (const line of lines) {
+    const fields = line.split(" ").map(withoutEscapes);
     const [id, parentId, device, root, path, options] = fields;
     // Between the options and "-" stand any number of tags such as "shared:1".
     const dash = fields.indexOf("-", 6);
@@ -69,7 +62,7 @@ export function parseMountinfo(bytes: Uint8Array): Mount[] {
       options === undefined ||
       type === undefined
     ) {
-      throw new SyntaxError(`a line of mountinfo is not understood: ${fromUtf8(line)}`);
+      throw new SyntaxError(`a line of mountinfo is not understood: ${line}`);
     }
     mounts.push({
       id: Number(id),

@@ -21,11 +21,7 @@ export const utf8 = (text: string): Uint8Array => encoder.encode(text);
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 /** Lower-case hexadecimal, two digits a byte. */
-export function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
-}
+export const hex = (bytes: Uint8Array): string => bytes.toHex();
 
 /** 16 bytes as "8-4-4-4-12". */
 export function uuidText(bytes: Uint8Array): string {

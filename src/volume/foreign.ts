@@ -37,7 +37,8 @@ const u16At = (data: Uint8Array, at: number): number =>
 const u32At = (data: Uint8Array, at: number): number =>
   (u16At(data, at) | (u16At(data, at + 2) << 16)) >>> 0;
 
-const headSignatures: readonly Signature[] = [
+/** Made only for a disk whose first 64 KiB are not all zeros, as mkfs.btrfs leaves them. */
+const headSignatures = (): readonly Signature[] => [
   sign("LUKS", bytes(0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe), 0),
   sign("LUKS", bytes(0x53, 0x4b, 0x55, 0x4c, 0xba, 0xbe), [16 * kib, 32 * kib]),
   sign("XFS", "XFSB", 0),
@@ -123,10 +124,9 @@ const headSignatures: readonly Signature[] = [
   sign("UDF", "BEA01", 32 * kib + 1),
   sign("UDF", "NSR0", [32 * kib + 1, 34 * kib + 1, 36 * kib + 1]),
   sign("JFS", "JFS1", 32 * kib),
-  sign("ReiserFS", "ReIsErFs", [8 * kib + 20, 8 * kib + 52, 64 * kib + 52]),
-  sign("ReiserFS", "ReIsEr2Fs", [8 * kib + 52, 64 * kib + 52]),
-  sign("ReiserFS", "ReIsEr3Fs", [8 * kib + 52, 64 * kib + 52]),
-  sign("Reiser4", "ReIsEr4", 64 * kib),
+  sign("ReiserFS", "ReIsErFs", [8 * kib + 20, 8 * kib + 52]),
+  sign("ReiserFS", "ReIsEr2Fs", 8 * kib + 52),
+  sign("ReiserFS", "ReIsEr3Fs", 8 * kib + 52),
   sign(
     "NILFS2",
     bytes(0x34, 0x34),
@@ -164,13 +164,21 @@ const headSignatures: readonly Signature[] = [
   ),
   sign("VDO", "dmvdo001", 0),
   sign("Ceph BlueStore", "bluestore block device", 0),
+  sign("ZFS", bytes(0x01, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01), 16 * kib),
+];
+
+/** What others keep in the block where Btrfs keeps its superblock. */
+const blockSignatures: readonly Signature[] = [
+  sign("ReiserFS", "ReIsErFs", 64 * kib + 52),
+  sign("ReiserFS", "ReIsEr2Fs", 64 * kib + 52),
+  sign("ReiserFS", "ReIsEr3Fs", 64 * kib + 52),
+  sign("Reiser4", "ReIsEr4", 64 * kib),
   sign(
     "GFS2",
     bytes(0x01, 0x16, 0x19, 0x70),
     64 * kib,
     (head) => u32At(head, 64 * kib + 4) === 0x01000000,
   ),
-  sign("ZFS", bytes(0x01, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01), 16 * kib),
 ];
 
 const sectorSizes = [512, 4096];
@@ -194,11 +202,16 @@ function startsWith(data: Uint8Array, magic: Uint8Array, at: number): boolean {
   );
 }
 
+/** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
+const tailBytes = 12 * kib;
+
 /** Members of arrays and backup tables that keep their mark at the end of the disk. */
 function findAtEnd(disk: Disk): string | null {
   const size = disk.sizeBytes;
+  const tailStart = Math.max(0, size - tailBytes);
+  const tail = disk.read(tailStart, size - tailStart);
   const at = (offset: number, magic: Uint8Array): boolean =>
-    offset > 0 && startsWith(disk.read(offset, magic.length), magic, 0);
+    offset > 0 && startsWith(tail, magic, offset - tailStart);
   const sectors = Math.floor(size / 512);
 
   for (const sector of sectorSizes) {
@@ -206,7 +219,8 @@ function findAtEnd(disk: Disk): string | null {
   }
   // drivers/md: super_1_load() and MD_NEW_SIZE_SECTORS()
   if (at(Math.floor((sectors - 16) / 8) * 8 * 512, md)) return "md RAID member (1.0)";
-  if (at(Math.floor(size / 65536) * 65536 - 65536, md)) return "md RAID member (0.90)";
+  const oldMd = Math.floor(size / 65536) * 65536 - 65536;
+  if (oldMd > 0 && startsWith(disk.read(oldMd, md.length), md, 0)) return "md RAID member (0.90)";
   if (at(sectors * 512 - 1024, utf8("Intel Raid ISM Cfg Sig. "))) return "Intel RAID member";
   if (at(sectors * 512 - 512, bytes(0xde, 0x11, 0xde, 0x11))) return "DDF RAID member";
   // drbd: struct meta_data_on_disk_8, internal metadata in the last 4 KiB; the magic at byte 60.
@@ -218,12 +232,18 @@ function findAtEnd(disk: Disk): string | null {
 /** How much of the head the signatures look at: 64 KiB and the block of the superblock. */
 export const signatureHeadBytes = 68 * kib;
 
+const zeros = Buffer.alloc(64 * kib);
+const isZeroHead = (head: Uint8Array): boolean =>
+  zeros.compare(head, 0, Math.min(64 * kib, head.length), 0, Math.min(64 * kib, head.length)) === 0;
+
+const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
+  signatures.find(
+    ({ magic, offsets, confirm }) =>
+      offsets.some((offset) => startsWith(head, magic, offset)) && (confirm?.(head) ?? true),
+  )?.name ?? null;
+
 /** The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). */
 export function findForeign(disk: Disk, head: Uint8Array): string | null {
-  for (const { name, magic, offsets, confirm } of headSignatures) {
-    if (offsets.some((offset) => startsWith(head, magic, offset)) && (confirm?.(head) ?? true)) {
-      return name;
-    }
-  }
-  return partitionTable(head) ?? findAtEnd(disk);
+  const inHead = isZeroHead(head) ? null : (nameIn(head, headSignatures()) ?? partitionTable(head));
+  return inHead ?? nameIn(head, blockSignatures) ?? findAtEnd(disk);
 }
