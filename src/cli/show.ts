@@ -1,0 +1,38 @@
+import type { Kernel } from "../linux/kernel.ts";
+import type { VolumeError } from "../volume/error.ts";
+import type { ErrorReport, Report } from "../volume/report.ts";
+import { coloured, errorText, json, type Paint, plain } from "./render.ts";
+import { isTerminal, print, type Stream } from "./terminal.ts";
+
+/** Of a command that was not understood. */
+const emptyReport: Report = {
+  outcome: "failed",
+  device: null,
+  verdict: null,
+  uuid: null,
+  bytes: null,
+  steps: [],
+  mounts: [],
+  notes: [],
+  ms: 0,
+};
+
+/** What is wrong with a command line, or with the layout that it names. */
+export function showMisunderstanding(
+  kernel: Kernel,
+  { code, message, hint }: VolumeError,
+  asJson: boolean,
+): void {
+  const error = { code, message, ...(hint === undefined ? {} : { hint }) };
+  if (asJson) print(kernel, 1, json({ ...emptyReport, error }));
+  else showError(kernel, error);
+}
+
+export function showError(kernel: Kernel, error: ErrorReport): void {
+  print(kernel, 2, errorText(error, paintFor(kernel, 2)));
+}
+
+/** Colour only for a terminal, and not where NO_COLOR asks for none (no-color.org). */
+export function paintFor(kernel: Kernel, stream: Stream): Paint {
+  return !process.env.NO_COLOR && isTerminal(kernel, stream) ? coloured : plain;
+}

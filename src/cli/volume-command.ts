@@ -1,0 +1,78 @@
+import type { Kernel } from "../linux/kernel.ts";
+import type { Progress } from "../volume/context.ts";
+import { exitStatusOf } from "../volume/error.ts";
+import type { VolumeOptions } from "../volume/options.ts";
+import type { Report } from "../volume/report.ts";
+import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
+import { json, printable, reportText } from "./render.ts";
+import { unknownCommand } from "./run.ts";
+import { paintFor, showError } from "./show.ts";
+import { isTerminal, print, terminalColumns } from "./terminal.ts";
+
+type Operation = Exclude<Action, "status">;
+type Operate = (kernel: Kernel, options: VolumeOptions, progress: Progress) => Report;
+
+const operations: Record<Operation, () => Promise<Operate>> = {
+  up: async () => (await import("../volume/up.ts")).up,
+  plan: async () => (await import("../volume/plan.ts")).plan,
+  down: async () => (await import("../volume/down.ts")).down,
+};
+
+/** `arcbox-agent volume …`: gives the exit status. */
+export async function volumeCommand(kernel: Kernel, argv: readonly string[]): Promise<number> {
+  const [word, ...rest] = argv;
+  const isHelp = (text: string | undefined): boolean => text === "--help" || text === "-h";
+  if (isHelp(word)) {
+    const { programHelp } = await import("./help.ts");
+    print(kernel, 1, programHelp);
+    return 0;
+  }
+  const action = actions.find((name) => name === word);
+  if (action === undefined) throw unknownCommand(["volume", ...argv]);
+  if (rest.some(isHelp)) {
+    const { volumeHelp } = await import("./help.ts");
+    print(kernel, 1, volumeHelp(action));
+    return 0;
+  }
+  const command = await withLayout(kernel, parseVolume(action, rest));
+  return action === "status" ? showStatus(kernel, command) : operate(kernel, action, command);
+}
+
+async function operate(kernel: Kernel, action: Operation, command: Command): Promise<number> {
+  const run = await operations[action]();
+  const isWatched = !command.json && isTerminal(kernel, 2);
+  const progress = (text: string): void => {
+    if (isWatched) print(kernel, 2, `${printable(text)} …\n`);
+  };
+  const report = run(kernel, command.options, progress);
+  if (command.json) print(kernel, 1, json(report));
+  else {
+    print(kernel, 1, reportText(action, report, paintFor(kernel, 1)));
+    if (report.error !== undefined) showError(kernel, report.error);
+  }
+  return report.error === undefined ? 0 : exitStatusOf[report.error.code];
+}
+
+/** The code that checks a layout is loaded only where there is one. */
+async function withLayout(kernel: Kernel, command: Command): Promise<Command> {
+  if (command.layoutPath === undefined) return command;
+  const { readLayout } = await import("../volume/layout-file.ts");
+  const layout = readLayout(kernel, command.layoutPath);
+  return { ...command, options: { ...command.options, layout } };
+}
+
+/** For a file or a pipe nothing is broken into lines. */
+const unlimitedColumns = 10_000;
+
+async function showStatus(kernel: Kernel, command: Command): Promise<number> {
+  const { status } = await import("../volume/status.ts");
+  const answer = status(kernel, command.options);
+  if (command.json) print(kernel, 1, json(answer));
+  else if (answer.error !== undefined) showError(kernel, answer.error);
+  else {
+    const { statusText } = await import("./status-text.ts");
+    const columns = isTerminal(kernel, 1) ? terminalColumns(kernel, 1) : unlimitedColumns;
+    print(kernel, 1, statusText(answer, paintFor(kernel, 1), columns));
+  }
+  return answer.error === undefined ? 0 : exitStatusOf[answer.error.code];
+}
