@@ -6,11 +6,11 @@ import { useSandbox } from "../kit/sandbox.ts";
 const sandbox = useSandbox();
 const project = join(import.meta.dir, "..", "..");
 
-test("the example of docs/library.md runs, and prints what it says", async () => {
+test("the example of the README runs, and prints what it says", async () => {
   const box = sandbox();
-  const text = readFileSync(join(project, "docs/library.md"), "utf8");
+  const text = readFileSync(join(project, "README.md"), "utf8");
   const [, example] = /```ts\n(.*?)```/s.exec(text) ?? [];
-  if (example === undefined) throw new Error("docs/library.md has no example");
+  if (example === undefined) throw new Error("the README has no example");
   // In the project's folder, because a package finds its own entry points only from there.
   const script = join(project, `library-example-${process.pid}.ts`);
   writeFileSync(script, example.replaceAll("/srv/", `${box.dir}/`));
