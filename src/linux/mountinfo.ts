@@ -23,7 +23,6 @@ const backslash = 0x5c;
 
 /** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
 function withoutEscapes(field: string): string {
-  if (!field.includes("\\")) return field;
   const escaped = utf8(field);
   const bytes: number[] = [];
   for (let i = 0; i < escaped.length; i++) {
@@ -39,46 +38,68 @@ function withoutEscapes(field: string): string {
   return fromUtf8(Uint8Array.from(bytes));
 }
 
-/** Parses the bytes of a mountinfo file. A line that is not of its form throws. */
-export function parseMountinfo(bytes: Uint8Array): Mount[] {
-  const mounts: Mount[] = [];
-  const lines = fromUtf8(bytes).split("\n");
-  // The last line ends in a newline too.
-  if (lines.at(-1) === "") lines.pop();
-  for (const line of lines) {
-    const fields = line.split(" ").map(withoutEscapes);
-    const [id, parentId, device, root, path, options] = fields;
-    // Between the options and "-" stand any number of tags such as "shared:1".
-    const dash = fields.indexOf("-", 6);
-    const [type, source, superOptions] = fields.slice(dash + 1);
-    if (
-      dash < 0 ||
-      !/^\d+ \d+$/.test(`${id} ${parentId}`) ||
-      id === undefined ||
-      parentId === undefined ||
-      device === undefined ||
-      root === undefined ||
-      path === undefined ||
-      options === undefined ||
-      type === undefined
-    ) {
-      throw new SyntaxError(`a line of mountinfo is not understood: ${line}`);
-    }
-    mounts.push({
-      id: Number(id),
-      parentId: Number(parentId),
-      device,
-      root,
-      path,
-      options: options.split(","),
-      type,
-      source: source ?? "",
-      superOptions: (superOptions ?? "").split(","),
-    });
+/** Parses one line. Throws a SyntaxError when it is not of its form. */
+function parseLine(line: string): Mount {
+  const escaped = line.split(" ");
+  const fields = line.includes("\\") ? escaped.map(withoutEscapes) : escaped;
+  const [id, parentId, device, root, path, options] = fields;
+  // Between the options and "-" stand any number of tags such as "shared:1".
+  const dash = fields.indexOf("-", 6);
+  const [type, source, superOptions] = fields.slice(dash + 1);
+  if (
+    dash < 0 ||
+    !/^\d+ \d+$/.test(`${id} ${parentId}`) ||
+    id === undefined ||
+    parentId === undefined ||
+    device === undefined ||
+    root === undefined ||
+    path === undefined ||
+    options === undefined ||
+    type === undefined
+  ) {
+    throw new SyntaxError(`a line of mountinfo is not understood: ${line}`);
   }
-  return mounts;
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    device,
+    root,
+    path,
+    options: options.split(","),
+    type,
+    source: source ?? "",
+    superOptions: (superOptions ?? "").split(","),
+  };
+}
+
+/** A mount table, of which a line is parsed when somebody asks for it. A malformed one throws then. */
+export class MountTable {
+  /** Lines between newlines, the first and the last too. */
+  readonly #text: string;
+
+  /** `bytes` is the content of a mountinfo file. */
+  constructor(bytes: Uint8Array) {
+    this.#text = `\n${fromUtf8(bytes)}`;
+  }
+
+  byId(id: number): Mount | undefined {
+    const start = this.#text.indexOf(`\n${id} `) + 1;
+    if (start === 0) return undefined;
+    const end = this.#text.indexOf("\n", start);
+    return parseLine(this.#text.slice(start, end < 0 ? undefined : end));
+  }
+
+  all(): readonly Mount[] {
+    const [, ...lines] = this.#text.split("\n");
+    // The last line ends in a newline too.
+    if (lines.at(-1) === "") lines.pop();
+    return lines.map(parseLine);
+  }
 }
 
 /** The mount table of a process, by default our own. */
-export const readMounts = (kernel: Kernel, pid: number | "self" = "self"): Mount[] =>
-  parseMountinfo(readBytes(kernel, `/proc/${pid}/mountinfo`));
+export const readMountTable = (kernel: Kernel, pid: number | "self" = "self"): MountTable =>
+  new MountTable(readBytes(kernel, `/proc/${pid}/mountinfo`));
+
+export const readMounts = (kernel: Kernel, pid?: number | "self"): readonly Mount[] =>
+  readMountTable(kernel, pid).all();

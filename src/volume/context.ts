@@ -1,4 +1,5 @@
 import type { Kernel } from "../linux/kernel.ts";
+import { readCmdline } from "./cmdline.ts";
 import type { Layout } from "./layout.ts";
 import { layoutOf, type VolumeOptions } from "./options.ts";
 import { Recorder } from "./report.ts";
@@ -11,6 +12,8 @@ export interface Context {
   readonly kernel: Kernel;
   readonly options: VolumeOptions;
   readonly layout: Layout;
+  /** The kernel command line, read when it is first asked for. */
+  readonly cmdline: () => string;
   /** False for a plan, which changes nothing. */
   readonly acting: boolean;
   /** False for a status, which waits for nobody. */
@@ -31,8 +34,23 @@ export function newContext(
 ): Context {
   const recorder = new Recorder(kernel);
   const note = (text: string): void => recorder.note(text);
-  const layout = layoutOf(options);
-  return { kernel, options, layout, acting, locking, recorder, progress, note, descriptors: [] };
+  let read: string | undefined;
+  const cmdline = (): string => {
+    read ??= readCmdline(kernel);
+    return read;
+  };
+  return {
+    kernel,
+    options,
+    layout: layoutOf(options),
+    cmdline,
+    acting,
+    locking,
+    recorder,
+    progress,
+    note,
+    descriptors: [],
+  };
 }
 
 /** Closes what the operation left open. */

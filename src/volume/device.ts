@@ -11,8 +11,8 @@ import {
   O_NONBLOCK,
   O_RDONLY,
 } from "../linux/kernel.ts";
-import { cmdlineValue, readCmdline } from "./cmdline.ts";
-import type { Progress } from "./context.ts";
+import { cmdlineValue } from "./cmdline.ts";
+import type { Context, Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { parseSelector, type Selector, seenDisks, selectDevice } from "./selector.ts";
 
@@ -38,8 +38,8 @@ export interface Choice {
 }
 
 /** The disk that was asked for, or is on the kernel command line, or has a usual name. */
-export function chooseDevice(kernel: Kernel, asked: string | undefined): Choice {
-  const text = asked ?? cmdlineValue(readCmdline(kernel), "arcbox.docker_data_device");
+export function chooseDevice({ options, cmdline }: Pick<Context, "options" | "cmdline">): Choice {
+  const text = options.device ?? cmdlineValue(cmdline(), "arcbox.docker_data_device");
   if (text === undefined) return { selector: null, paths: [hypervisorDevice, virtioDevice] };
   const selector = parseSelector(text);
   return { selector, paths: selector === null ? [text] : [] };

@@ -6,7 +6,7 @@ import {
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
 } from "../linux/kernel.ts";
-import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import { type Mount, readMountTable } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
@@ -42,10 +42,10 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
   const root = openRoot(kernel, rootPath);
   if (root !== null) descriptors.push(root.fd);
 
-  const table = readMounts(kernel);
+  const table = readMountTable(kernel);
   const filesystem =
     verdict.kind === "mounted"
-      ? filesystemDevice(kernel, table, source.device.nodeDevice, verdict.uuid)
+      ? filesystemDevice(kernel, table.all(), source.device.nodeDevice, verdict.uuid)
       : null;
   const targets = targetsOf(layout, root?.path ?? rootPath);
   const missing = targets.filter((target) => {
@@ -54,7 +54,8 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
     return decideTarget(target, state, filesystem, options.cover ?? false) === "mount";
   });
   const [whole, ...subvolumes] = targets;
-  const mounts = table.filter(({ device }) => device === filesystem);
+  const mounts =
+    filesystem === null ? [] : table.all().filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
   return { root, whole, subvolumes, missing: new Set(missing), mounts };
 }
@@ -114,7 +115,7 @@ function readOnly(mount: Mount, mounts: readonly Mount[]): VolumeError {
 
 const mountOf = (kernel: Kernel, top: number): Mount | undefined => {
   const { mountId } = statFd(kernel, top);
-  return readMounts(kernel).find(({ id }) => id === mountId);
+  return readMountTable(kernel).byId(mountId);
 };
 
 const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");

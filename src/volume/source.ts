@@ -52,7 +52,7 @@ export class Source {
   static open(context: Context): Source {
     const { kernel, options, acting, locking, note, progress } = context;
     if (options.image === undefined) {
-      const choice = chooseDevice(kernel, options.device);
+      const choice = chooseDevice(context);
       const waitMs = options.waitMs ?? defaultWaitMs;
       const device = openDevice(kernel, choice, waitMs, progress);
       const source = new Source(kernel, null, device, choice.selector);

@@ -11,7 +11,7 @@ import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import { type Mount, readMountTable } from "../linux/mountinfo.ts";
 import { lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -131,7 +131,7 @@ function collect(context: Context, source: Source | null): Status {
   const root = openRoot(kernel, options.root ?? "/");
   if (root !== null) context.descriptors.push(root.fd);
   const targets = targetsOf(layout, root?.path ?? options.root ?? "/");
-  const table = readMounts(kernel);
+  const table = readMountTable(kernel);
   const mountOf = (target: Target): Mount | null =>
     root === null ? null : mountAt(kernel, root.fd, target, table);
 
@@ -144,7 +144,7 @@ function collect(context: Context, source: Source | null): Status {
         : null
       : disk?.mountedUuid == null
         ? null
-        : filesystemDevice(kernel, table, source.device.nodeDevice, disk.mountedUuid);
+        : filesystemDevice(kernel, table.all(), source.device.nodeDevice, disk.mountedUuid);
   const mounted = targets.filter((target) => isOwnMount(target, mountOf(target), filesystem));
   const isWhole = mounted.includes(whole);
   if (filesystem !== null && !isWhole) note(`the whole volume is not mounted at ${whole.path}`);
@@ -155,7 +155,7 @@ function collect(context: Context, source: Source | null): Status {
   const [own] = mounted;
   const mount =
     (own === undefined ? null : mountOf(own)) ??
-    table.find(({ device }) => device === filesystem) ??
+    table.all().find(({ device }) => device === filesystem) ??
     null;
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;

@@ -2,7 +2,7 @@ import { isBtrfsLoaded, isMounted } from "../btrfs/mounted.ts";
 import { assertUnclaimed } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { namesIn, readTextOrNull } from "../linux/files.ts";
-import { cmdlineValue, readCmdline } from "./cmdline.ts";
+import { cmdlineValue } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem, type FilesystemAction } from "./filesystem.ts";
@@ -52,12 +52,14 @@ function glanceOrNull(source: Source): ReturnType<typeof glance> {
 /** What to do about this verdict. Throws when the disk is refused, or cannot be worked on. */
 export function decide(context: Context, source: Source, verdict: Verdict): FilesystemAction {
   const { kernel, options, acting } = context;
+  const isThere = verdict.kind === "btrfs" || verdict.kind === "mounted";
+  const mayFormat = source.mayBeFormatted && !isThere;
   const action = decideFilesystem({
     device: source.path,
     sizeBytes: source.disk.sizeBytes,
     readOnly: source.readOnly,
     verdict,
-    format: source.mayBeFormatted ? formatPolicy(context) : "never",
+    format: mayFormat ? formatPolicy(context) : "never",
     repair: options.repair ?? "auto",
     alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,
   });
@@ -96,8 +98,8 @@ function assertNotAttachedTwice({ kernel }: Context, source: Source, fsid: strin
   );
 }
 
-const formatPolicy = ({ kernel, options }: Context): FormatPolicy =>
-  options.format ?? formatPolicyOf(readCmdline(kernel));
+const formatPolicy = ({ options, cmdline }: Context): FormatPolicy =>
+  options.format ?? formatPolicyOf(cmdline());
 
 /** Who builds a VM image may choose the policy on the kernel command line. */
 function formatPolicyOf(cmdline: string): FormatPolicy {

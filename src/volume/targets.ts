@@ -15,7 +15,7 @@ import {
   O_PATH,
   O_RDONLY,
 } from "../linux/kernel.ts";
-import type { Mount } from "../linux/mountinfo.ts";
+import type { Mount, MountTable } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
 
@@ -63,7 +63,7 @@ export function lookAtTarget(
   kernel: Kernel,
   root: number,
   target: Target,
-  mounts: readonly Mount[],
+  mounts: Pick<MountTable, "byId">,
 ): TargetState {
   let fd: number;
   try {
@@ -76,7 +76,7 @@ export function lookAtTarget(
   }
   return withFd(kernel, fd, () => {
     const { mountId } = statFd(kernel, fd);
-    const mount = mounts.find(({ id }) => id === mountId);
+    const mount = mounts.byId(mountId);
     if (mount?.path === target.path) return { kind: "mounted", mount };
     const listing = kernel.open(procPath(fd), O_RDONLY | O_DIRECTORY | O_NOATIME);
     const names = withFd(kernel, listing, () => kernel.readDirectory(listing));
@@ -89,12 +89,13 @@ export function mountAt(
   kernel: Kernel,
   root: number,
   target: Target,
-  mounts: readonly Mount[],
+  mounts: Pick<MountTable, "byId">,
 ): Mount | null {
   try {
     const fd = openDirectoryBeneath(kernel, root, target.relativePath);
     const { mountId } = withFd(kernel, fd, () => statFd(kernel, fd));
-    return mounts.find(({ id, path }) => id === mountId && path === target.path) ?? null;
+    const mount = mounts.byId(mountId);
+    return mount?.path === target.path ? mount : null;
   } catch (error) {
     const { ENOENT, ELOOP, ENOTDIR, EACCES } = Errno;
     if (isErrno(error, ENOENT, ELOOP, ENOTDIR, EACCES)) return null;

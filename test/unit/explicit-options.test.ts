@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseVolume } from "../../src/cli/arguments.ts";
-import { parseMountinfo } from "../../src/linux/mountinfo.ts";
+import { MountTable } from "../../src/linux/mountinfo.ts";
 import { utf8 } from "../../src/linux/text.ts";
 import { expectRefused } from "./support/refused.ts";
 
@@ -28,5 +28,5 @@ describe("what was typed is what is used", () => {
 });
 
 test("a line of mountinfo whose ids are no numbers is not understood", () => {
-  expect(() => parseMountinfo(utf8("x y 0:1 / / rw - t s rw\n"))).toThrow(SyntaxError);
+  expect(() => new MountTable(utf8("x y 0:1 / / rw - t s rw\n")).all()).toThrow(SyntaxError);
 });

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseMountinfo } from "../../src/linux/mountinfo.ts";
+import { MountTable } from "../../src/linux/mountinfo.ts";
 import { utf8 } from "../../src/linux/text.ts";
 
-const parsed = (...lines: readonly string[]) => parseMountinfo(utf8(`${lines.join("\n")}\n`));
+const parsed = (...lines: readonly string[]) => new MountTable(utf8(`${lines.join("\n")}\n`)).all();
 
 test("a line of a real table", () => {
   const line =
@@ -91,8 +91,8 @@ describe("fields that vary", () => {
       "3 1 0:3 / /b rw - t s ro",
     ];
     expect(parsed(...lines).map(({ id }) => id)).toEqual([1, 2, 3]);
-    expect(parseMountinfo(utf8(lines.join("\n")))).toEqual(parsed(...lines));
-    expect(parseMountinfo(new Uint8Array(0))).toEqual([]);
+    expect(new MountTable(utf8(lines.join("\n"))).all()).toEqual(parsed(...lines));
+    expect(new MountTable(new Uint8Array(0)).all()).toEqual([]);
   });
 });
 

@@ -1,10 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import type { Kernel } from "../../src/linux/kernel.ts";
 import { cmdlineValue } from "../../src/volume/cmdline.ts";
 import { chooseDevice } from "../../src/volume/device.ts";
 import { decideImageBytes } from "../../src/volume/image.ts";
 import { sizeText } from "../../src/volume/size.ts";
-import { fakeKernel, readableFiles } from "./support/fake-kernel.ts";
 import { GiB, MiB, TiB } from "./support/sparse-disk.ts";
 
 describe("an image is never made smaller", () => {
@@ -42,29 +40,28 @@ describe("the kernel command line", () => {
 });
 
 describe("the disk of a volume", () => {
-  /** A kernel whose /proc/cmdline says this. */
-  const booted = (cmdline: string): Kernel =>
-    fakeKernel(readableFiles({ "/proc/cmdline": cmdline }));
-  const onCmdline = (value: string): Kernel =>
-    booted(`quiet arcbox.docker_data_device=${value} ro\n`);
+  const booted = (cmdline: string, device?: string) =>
+    chooseDevice({ options: device === undefined ? {} : { device }, cmdline: () => cmdline });
+  const onCmdline = (value: string, device?: string) =>
+    booted(`quiet arcbox.docker_data_device=${value} ro\n`, device);
 
   test("is the one asked for", () => {
     const choice = { selector: null, paths: ["/dev/sdb"] };
-    expect(chooseDevice(onCmdline("/dev/vdc"), "/dev/sdb")).toEqual(choice);
+    expect(onCmdline("/dev/vdc", "/dev/sdb")).toEqual(choice);
   });
   test("else the one on the kernel command line", () => {
     const choice = { selector: null, paths: ["/dev/vdc"] };
-    expect(chooseDevice(onCmdline("/dev/vdc"), undefined)).toEqual(choice);
+    expect(onCmdline("/dev/vdc")).toEqual(choice);
   });
   test("else one of the usual ones, the hypervisor's first", () => {
     const choice = { selector: null, paths: ["/dev/arcboxhvc1", "/dev/vdb"] };
-    expect(chooseDevice(booted("quiet"), undefined)).toEqual(choice);
-    expect(chooseDevice(onCmdline(""), undefined)).toEqual(choice);
+    expect(booted("quiet")).toEqual(choice);
+    expect(onCmdline("")).toEqual(choice);
   });
   test("may be meant by what it is, on either command line", () => {
     const choice = { selector: { by: "serial" as const, value: "a=b" }, paths: [] };
-    expect(chooseDevice(booted(""), "serial=a=b")).toEqual(choice);
-    expect(chooseDevice(onCmdline("serial=a=b"), undefined)).toEqual(choice);
+    expect(booted("", "serial=a=b")).toEqual(choice);
+    expect(onCmdline("serial=a=b")).toEqual(choice);
   });
 });
 

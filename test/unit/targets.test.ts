@@ -28,6 +28,10 @@ const mount = (values: Partial<Mount> = {}): Mount => ({
   ...values,
 });
 
+const tableOf = (mounts: readonly Mount[]) => ({
+  byId: (id: number) => mounts.find((line) => line.id === id),
+});
+
 describe("a target is mounted only where the mount table says this filesystem and this subvolume", () => {
   const cases: readonly (readonly [
     what: string,
@@ -190,7 +194,7 @@ describe("what is at a target", () => {
 
   test("our mount, by the id of the path itself", () => {
     const table = [mount({ id: 76, root: "/@cni" }), mount()];
-    expect(lookAtTarget(there(77, []), 5, target, table)).toEqual({
+    expect(lookAtTarget(there(77, []), 5, target, tableOf(table))).toEqual({
       kind: "mounted",
       mount: mount(),
     });
@@ -198,17 +202,17 @@ describe("what is at a target", () => {
 
   test("a mount that another one hides does not count", () => {
     const above = mount({ id: 78, type: "tmpfs", device: "0:51" });
-    const state = lookAtTarget(there(78, []), 5, target, [mount(), above]);
+    const state = lookAtTarget(there(78, []), 5, target, tableOf([mount(), above]));
     expect(state).toEqual({ kind: "mounted", mount: above });
   });
 
   test("a directory on the mount of a parent is not mounted itself", () => {
     const parent = mount({ id: 20, path: "/var" });
-    expect(lookAtTarget(there(20, []), 5, target, [parent])).toEqual({
+    expect(lookAtTarget(there(20, []), 5, target, tableOf([parent]))).toEqual({
       kind: "directory",
       empty: true,
     });
-    expect(lookAtTarget(there(20, ["x"]), 5, target, [parent])).toEqual({
+    expect(lookAtTarget(there(20, ["x"]), 5, target, tableOf([parent]))).toEqual({
       kind: "directory",
       empty: false,
     });
@@ -220,12 +224,12 @@ describe("what is at a target", () => {
     ["ENOTDIR", "not-a-directory"],
   ] as const)("%s: %s", (errno, kind) => {
     const kernel = fakeKernel({ openBeneath: failing(errno) });
-    expect(lookAtTarget(kernel, 5, target, []).kind).toBe(kind);
+    expect(lookAtTarget(kernel, 5, target, tableOf([])).kind).toBe(kind);
   });
 
   test("any other error is thrown, never taken for a free place", () => {
     const kernel = fakeKernel({ openBeneath: failing("EACCES") });
-    expect(() => lookAtTarget(kernel, 5, target, [])).toThrow("EACCES");
+    expect(() => lookAtTarget(kernel, 5, target, tableOf([]))).toThrow("EACCES");
   });
 });
 
