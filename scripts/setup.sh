@@ -61,9 +61,10 @@ debian_packages() {
   done <<<"$wanted"
   log=$(mktemp)
   export DEBIAN_FRONTEND=noninteractive
-  # A failure is not the end: the caller looks at what is still missing.
-  if ! { apt-get -q update && apt-get -qy --no-install-recommends -o DPkg::Lock::Timeout=120 \
-    install "${packages[@]}"; } </dev/null >"$log" 2>&1; then
+  # A failure is not the end: the caller looks at what is still missing. What is installed stays: systemd
+  # would otherwise replace elogind on a machine that starts without it.
+  if ! { apt-get -q update && apt-get -qy --no-install-recommends --no-remove \
+    -o DPkg::Lock::Timeout=120 install "${packages[@]}"; } </dev/null >"$log" 2>&1; then
     tail -n 15 "$log"
     say "apt-get failed, see above"
   fi

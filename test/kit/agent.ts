@@ -5,7 +5,7 @@ import { checkReport, parseReport, type Report } from "./report.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** The executable under test. */
-const agentPath =
+export const agentPath =
   process.env.ARCBOX_AGENT ?? join(import.meta.dir, "..", "..", "dist", "arcbox-agent");
 
 const RUN_LIMIT_MS = 55_000;

@@ -10,6 +10,14 @@ test("the unit that is shipped is the one the README shows", () => {
   expect(file("packaging", "arcbox-data.service")).toBe(shown ?? "");
 });
 
+test("every service that waits for the volume also requires it, and the other way round", () => {
+  const unit = file("packaging", "arcbox-data.service");
+  const [, before] = /^Before=(.*)$/m.exec(unit) ?? [];
+  const [, requiredBy] = /^RequiredBy=(.*)$/m.exec(unit) ?? [];
+  expect(before).toContain("docker.service");
+  expect(requiredBy).toBe(before);
+});
+
 test("every file of the project that the README links to is there", () => {
   const links = [...file("README.md").matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(
     ([, path]) => path,
