@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const PROJECT = join(import.meta.dir, "../../..");
+export const PROJECT = join(import.meta.dir, "../../..");
 
 /** The unit that is shipped. */
 export const shippedUnit = (): string =>
