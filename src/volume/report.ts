@@ -72,6 +72,8 @@ export class Recorder {
   readonly #kernel: Kernel;
   readonly #startMs: number;
   #current: StepName = "device";
+  /** Time of the parts that ran inside the one that runs now. */
+  #innerMs = 0;
   #error: ErrorReport | null = null;
 
   constructor(kernel: Kernel) {
@@ -79,14 +81,21 @@ export class Recorder {
     this.#startMs = kernel.nowMs();
   }
 
-  /** Runs a part of a step: its time is the step's, and a failure in it is the step's. */
+  /**
+   * Runs a part of a step: its time is the step's, and a failure in it is the step's. Of a part
+   * inside a part, the time counts for the inner one alone.
+   */
   in<T>(step: StepName, work: () => T): T {
     this.#current = step;
+    const innerMs = this.#innerMs;
+    this.#innerMs = 0;
     const startMs = this.#kernel.nowMs();
     try {
       return work();
     } finally {
-      this.#ms.set(step, (this.#ms.get(step) ?? 0) + this.#kernel.nowMs() - startMs);
+      const ms = this.#kernel.nowMs() - startMs;
+      this.#ms.set(step, (this.#ms.get(step) ?? 0) + ms - this.#innerMs);
+      this.#innerMs = innerMs + ms;
     }
   }
 

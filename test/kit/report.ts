@@ -152,6 +152,11 @@ export function checkReport(report: Report, exitCode: number, planning: boolean)
     if (outcome === "failed" && report.error === null)
       throw new Error(`${step} failed, up did not`);
   }
+  const stepsMs = report.steps.reduce((sum, { ms }) => sum + ms, 0);
+  // Each time is rounded to a hundredth of a millisecond.
+  if (stepsMs > report.ms + 0.01 * (names.length + 1)) {
+    throw new Error(`the steps took ${stepsMs} ms, all of it ${report.ms} ms`);
+  }
   if (report.error !== null) return;
   if (names.length !== stepNames.length) throw new Error(`steps missing: ${names.join(" ")}`);
   const changed = report.steps.some(({ outcome }) => outcome === "changed");

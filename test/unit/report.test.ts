@@ -147,6 +147,25 @@ describe("times", () => {
     expect(report.ms).toBe(113.75);
   });
 
+  test("counts a part inside another part once, for the inner one's step", () => {
+    const { clock, recorder } = clocked();
+    const take = (ms: number) => () => {
+      clock.ms += ms;
+    };
+    recorder.in("mount", () => {
+      take(1)();
+      recorder.in("filesystem", () => {
+        take(10)();
+        recorder.in("filesystem", take(100));
+      });
+      take(1000)();
+      recorder.in("filesystem", take(10_000));
+    });
+    recorder.set("filesystem", step("kept"));
+    recorder.set("mount", step("kept"));
+    expect(recorder.report().steps.map(({ ms }) => ms)).toEqual([10_110, 1001]);
+  });
+
   test("have two decimals", () => {
     const { clock, recorder } = clocked();
     clock.ms += 1 / 3;
