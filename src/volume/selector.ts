@@ -48,13 +48,21 @@ function intactSuperblock(kernel: Kernel, fd: number, sizeBytes: number): Superb
   return null;
 }
 
+/** Of the page "unit serial number" (SPC-4, 7.8.15): the number follows, in ASCII. */
+const serialPageHeader = 4;
+
+/** The serial number in sysfs: of a virtio disk, of NVMe, of a SCSI or SATA disk. */
+const serialOf = (kernel: Kernel, folder: string): string | null =>
+  readTextOrNull(kernel, `${folder}/serial`) ??
+  readTextOrNull(kernel, `${folder}/device/serial`) ??
+  readTextOrNull(kernel, `${folder}/device/vpd_pg80`)?.slice(serialPageHeader).trim() ??
+  null;
+
 /** What can be seen of one device; null when it has no medium or cannot be read. */
 function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | null {
   // The kernel writes "!" in sysfs for the "/" of a device name.
   const path = `/dev/${name.replaceAll("!", "/")}`;
-  const serial =
-    readTextOrNull(kernel, `/sys/class/block/${name}/serial`) ??
-    readTextOrNull(kernel, `/sys/class/block/${name}/device/serial`);
+  const serial = serialOf(kernel, `/sys/class/block/${name}`);
   try {
     const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
     return withFd(kernel, fd, () => {

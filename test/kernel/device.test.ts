@@ -60,7 +60,7 @@ test.each(appearances.map((appearance) => [appearance.how, appearance] as const)
     const path = join(box.folder("dev"), "data");
     before?.(box);
     const args = ["volume", "up", "--json", "--root", box.root, "--device", path, "--wait", "30"];
-    const running = reported("up", start(args));
+    const running = reported("up", start(args).done);
     await Bun.sleep(HEAD_START_MS);
     const appeared = performance.now();
     appear(path, device, box);

@@ -10,7 +10,7 @@ export const agentPath =
 
 const RUN_LIMIT_MS = 55_000;
 
-interface Run {
+export interface Run {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -71,12 +71,13 @@ export async function volume(
 ): Promise<VolumeRun> {
   return reported(
     command,
-    start(["volume", command, "--json", "--root", box.root, ...args], options),
+    start(["volume", command, "--json", "--root", box.root, ...args], options).done,
   );
 }
 
-export async function reported(command: Command, running: Running): Promise<VolumeRun> {
-  const run = await running.done;
+/** What a command printed as `--json`, checked. */
+export async function reported(command: Command, done: Promise<Run>): Promise<VolumeRun> {
+  const run = await done;
   try {
     const report = parseReport(run.stdout);
     if (command !== "down") checkReport(report, run.exitCode, command === "plan");

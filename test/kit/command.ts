@@ -7,6 +7,7 @@ const packageOf: Readonly<Record<string, string>> = {
   filefrag: "e2fsprogs",
   journalctl: "systemd",
   losetup: "mount",
+  ldd: "libc-bin",
   lsattr: "e2fsprogs",
   "mkfs.btrfs": "btrfs-progs",
   "mkfs.ext4": "e2fsprogs",
@@ -14,6 +15,7 @@ const packageOf: Readonly<Record<string, string>> = {
   mksquashfs: "squashfs-tools",
   mkswap: "util-linux",
   mount: "mount",
+  "qemu-system-x86_64": "qemu-system-x86",
   setpriv: "util-linux",
   sfdisk: "fdisk",
   strace: "strace",
@@ -21,6 +23,7 @@ const packageOf: Readonly<Record<string, string>> = {
   umount: "mount",
   unshare: "util-linux",
   wipefs: "util-linux",
+  xz: "xz-utils",
 };
 
 /** Where a program is, or an error that names the package to install: a test is never skipped. */
