@@ -21,8 +21,10 @@ const unescaped = (field: string): string => {
 };
 
 /** The kernel's mount table of this process, in the order the mounts were made. */
-export function mounts(): Mount[] {
-  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+export const mounts = (): Mount[] => parseMounts(readFileSync("/proc/self/mountinfo", "utf8"));
+
+export function parseMounts(table: string): Mount[] {
+  const lines = table.split("\n");
   return lines.filter(Boolean).map((line) => {
     const [left = "", right = ""] = line.split(" - ");
     const [, , , root = "", path = "", options = ""] = left.split(" ");

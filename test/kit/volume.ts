@@ -46,8 +46,7 @@ export const wantedMounts = (root: string): string[] => [
 ];
 
 /** All six mounts are there, once each, with the options that the contract names. */
-export function expectMounted(root: string): readonly Mount[] {
-  const found = mountsUnder(root);
+export function expectMounted(root: string, found = mountsUnder(root)): readonly Mount[] {
   expect(found.map((mount) => `${mount.root} ${mount.path}`).sort()).toEqual(
     wantedMounts(root).sort(),
   );

@@ -61,13 +61,13 @@ const librariesOf = (program: string): readonly string[] =>
 
 const PROGRAMS_BYTES = 256 * MiB;
 
-/** An ext4 with the programs under test and their libraries: the guest's /usr, its first disk. */
+/** An ext4 with the program under test, what it starts, what a test asks, and their libraries: the guest's /usr, its first disk. */
 function makeProgramDisk(image: string, folder: string): void {
   const put = (from: string, to: string): void => {
     mkdirSync(dirname(join(folder, to)), { recursive: true });
     command("cp", "--dereference", "--reflink=auto", from, join(folder, to));
   };
-  for (const program of [agentPath, tool("mkfs.btrfs")]) {
+  for (const program of [agentPath, tool("mkfs.btrfs"), tool("lsattr")]) {
     put(program, join("bin", basename(program)));
     for (const library of librariesOf(program)) put(library, library.replace(/^\/usr/, ""));
   }
