@@ -4,6 +4,7 @@ const packageOf: Readonly<Record<string, string>> = {
   btrfs: "btrfs-progs",
   "btrfs-map-logical": "btrfs-progs",
   chattr: "e2fsprogs",
+  fallocate: "util-linux",
   filefrag: "e2fsprogs",
   journalctl: "systemd",
   losetup: "mount",
