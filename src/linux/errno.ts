@@ -64,3 +64,7 @@ export class SystemError extends Error {
 export function isErrno(error: unknown, ...errnos: readonly number[]): error is SystemError {
   return error instanceof SystemError && errnos.includes(error.errno);
 }
+
+/** The name of the errno, for a message that says already what was done to what. */
+export const reasonOf = (error: unknown): string =>
+  error instanceof SystemError ? errnoName(error.errno) : String(error);

@@ -1,6 +1,6 @@
 import { waitForAppearance } from "../linux/appearance.ts";
 import { deviceSizeBytes, isDeviceReadOnly, kernelName } from "../linux/block-device.ts";
-import { Errno, isErrno } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
 import { statFd, statOrNull } from "../linux/files.ts";
 import {
   type FileStatus,
@@ -66,7 +66,9 @@ function openReady(kernel: Kernel, path: string): OpenDevice | null {
         hint: "run it as root",
       });
     }
-    throw new VolumeError("unreadable", `${path} cannot be opened`, { cause: error });
+    throw new VolumeError("unreadable", `${path} cannot be opened: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
   let isOurs = false;
   try {

@@ -1,4 +1,5 @@
 import type { Superblock } from "../btrfs/superblock.ts";
+import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
 import type { FormatPolicy, RepairPolicy } from "./options.ts";
 import type { StepResult } from "./report.ts";
@@ -35,6 +36,13 @@ const rescueHint =
   "nothing was written; try `btrfs rescue super-recover -v DEVICE`, `btrfs restore DEVICE FOLDER`, or a backup; " +
   "only if nothing on it matters: --format any";
 
+/** A disk, or a part of it that had to be looked at, that gives errors. */
+export const unreadable = (device: string, cause: SystemError): VolumeError =>
+  new VolumeError("unreadable", `${device} cannot be read: ${cause.message}`, {
+    cause,
+    hint: "check the disk and its cable or host; nothing was written",
+  });
+
 /** Why this verdict cannot be used, in words. */
 function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): VolumeError {
   const known = alsoKnownAs ? ` (it looks like ${alsoKnownAs})` : "";
@@ -50,10 +58,7 @@ function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): 
         { hint: "choose another disk; to destroy what is on it: --format any" },
       );
     case "unreadable":
-      return new VolumeError("unreadable", `${device} cannot be read: ${verdict.cause.message}`, {
-        cause: verdict.cause,
-        hint: "check the disk and its cable or host; nothing was written",
-      });
+      return unreadable(device, verdict.cause);
     case "shrunk":
       return new VolumeError(
         "shrunk",

@@ -1,4 +1,4 @@
-import { Errno, isErrno } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
 import { statFd, statOrNull } from "../linux/files.ts";
 import {
   isRegularFile,
@@ -72,7 +72,9 @@ function refuseOpen(path: string, error: unknown): never {
       cause: error,
     });
   }
-  throw new VolumeError("unreadable", `the image ${path} cannot be opened`, { cause: error });
+  throw new VolumeError("unreadable", `the image ${path} cannot be opened: ${reasonOf(error)}`, {
+    cause: error,
+  });
 }
 
 /** Opens the file, made if it is missing and the mode allows; null when it is missing otherwise. */

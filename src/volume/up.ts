@@ -6,7 +6,7 @@ import { hex } from "../linux/text.ts";
 import { growToDevice, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
-import { type FilesystemAction, filesystemResult } from "./filesystem.ts";
+import { type FilesystemAction, filesystemResult, unreadable } from "./filesystem.ts";
 import { findMkfs, format } from "./format.ts";
 import { clearIntent, hasIntent } from "./intent.ts";
 import { MountJournal, mountError } from "./mount.ts";
@@ -126,6 +126,7 @@ function assertUnchanged(context: Context, source: Source, verdict: Verdict): vo
     dropCache(kernel, source.device.fd);
     const now = judge(source.disk, source.mountedUuid());
     if (now.kind === verdict.kind) return;
+    if (now.kind === "unreadable") throw unreadable(source.path, now.cause);
     throw new VolumeError(
       "busy",
       `${source.path} changed from ${verdict.kind} to ${now.kind} meanwhile`,
@@ -181,13 +182,13 @@ function formatDisk(
 function assertSound({ recorder }: Context, source: Source, action: FilesystemAction): void {
   const now = judge(source.disk, null);
   if (now.kind !== "btrfs") {
-    throw new VolumeError(
-      codeOf(action),
-      `${source.path} was written and now reads as ${now.kind}`,
-      {
-        hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
-      },
-    );
+    const what =
+      now.kind === "unreadable"
+        ? `cannot be read back: ${now.cause.message}`
+        : `now reads as ${now.kind}`;
+    throw new VolumeError(codeOf(action), `${source.path} was written and ${what}`, {
+      hint: "the disk does not keep what is written to it: see the kernel's log (dmesg)",
+    });
   }
   recorder.uuid = now.superblock.fsid;
 }
