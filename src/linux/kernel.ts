@@ -47,7 +47,10 @@ export interface Kernel {
   watchDirectory(inotify: number, path: string, mask: number): void;
   /** poll(2) for reading: false when `timeoutMs` passed first. */
   waitReadable(fds: readonly number[], timeoutMs: number): boolean;
-  /** Runs a program to its end with a clean environment; descriptors 3 and up are `inherited`. */
+  /**
+   * Runs a program to its end with a clean environment; descriptors 3 and up are `inherited`. Throws
+   * a SystemError ("execve") when it cannot be started.
+   */
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult;
   /**
    * Runs `work` with SIGINT, SIGTERM and SIGHUP ignored: what is half done would be

@@ -106,6 +106,17 @@ const direntBufferBytes = 4 * 1024;
 /** linux/dirent.h, struct linux_dirent64: where the record length and the name stand. */
 const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
 
+/** Bun's error for a program that could not be started, as the system call that failed. */
+function spawned<T>(program: string, spawn: () => T): T {
+  try {
+    return spawn();
+  } catch (error) {
+    const errno = error instanceof Error && "errno" in error ? error.errno : null;
+    if (typeof errno !== "number") throw error;
+    throw new SystemError("execve", Math.abs(errno), program);
+  }
+}
+
 /** Linux through libc and bun:ffi. One is enough for a process; it holds no state but the library. */
 export class LibcKernel implements Kernel {
   readonly #libc = openLibc(common);
@@ -293,10 +304,12 @@ export class LibcKernel implements Kernel {
   }
 
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult {
-    const child = Bun.spawnSync([program, ...args], {
-      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
-      stdio: ["ignore", "pipe", "pipe", ...inherited],
-    });
+    const child = spawned(program, () =>
+      Bun.spawnSync([program, ...args], {
+        env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+        stdio: ["ignore", "pipe", "pipe", ...inherited],
+      }),
+    );
     return {
       exitCode: child.signalCode === undefined ? child.exitCode : null,
       signal: child.signalCode === undefined ? null : String(child.signalCode),

@@ -1,4 +1,5 @@
 import { copyOffsets, superblockBytes } from "../btrfs/superblock.ts";
+import { reasonOf, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import { isRegularFile, type Kernel, type ProgramResult } from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
@@ -79,14 +80,26 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   const chosen = Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );
-  const result = kernel.run(mkfs, [...args, ...chosen, path], [fd]);
+  // Where mkfs wrote nothing, the disk must not look like a format to be finished unasked, for
+  // somebody may use it for something else before the next run.
+  const takeRecordBack = (): void => {
+    writeDurably(kernel, fd, [[middle, before]]);
+    if (judge(disk, null).kind !== request.verdict) writeDurably(kernel, fd, [[middle, record]]);
+  };
+  let result: ProgramResult;
+  try {
+    result = kernel.run(mkfs, [...args, ...chosen, path], [fd]);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    takeRecordBack();
+    throw new VolumeError("format-failed", `${mkfs} could not be started: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "see that it is a program for this machine, and that there is memory; then run this again",
+    });
+  }
   if (result.exitCode !== 0) {
-    if (result.exitCode !== null) {
-      // mkfs gave up by itself. If it wrote nothing, the disk must not look like a format to be
-      // finished unasked, for somebody may use it for something else before the next run.
-      writeDurably(kernel, fd, [[middle, before]]);
-      if (judge(disk, null).kind !== request.verdict) writeDurably(kernel, fd, [[middle, record]]);
-    }
+    // It gave up by itself.
+    if (result.exitCode !== null) takeRecordBack();
     throw formatFailed(path, result);
   }
   clearIntent(kernel, fd, sizeBytes);
