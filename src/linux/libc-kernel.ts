@@ -128,51 +128,73 @@ export class LibcKernel implements Kernel {
     return this.#opened;
   }
 
+  #lastErrno(): number {
+    return this.#errno === null ? 0 : read.i32(this.#errno);
+  }
+
   /** Turns libc's -1 into the errno it left behind. */
   #check(result: number | bigint, call: string, subject?: string): number {
-    if (result === -1) {
-      const errno = this.#errno === null ? 0 : read.i32(this.#errno);
-      throw new SystemError(call, errno, subject);
-    }
+    if (result === -1) throw new SystemError(call, this.#lastErrno(), subject);
     return Number(result);
   }
 
+  /**
+   * The same for a call that a signal may interrupt before it has done anything, and that is then to be
+   * made again (signal(7)). Not for ioctl and mount: what those had done by then, nobody says.
+   */
+  #retried(call: string, subject: string | undefined, make: () => number | bigint): number {
+    for (;;) {
+      const result = make();
+      if (result !== -1 || this.#lastErrno() !== Errno.EINTR) {
+        return this.#check(result, call, subject);
+      }
+    }
+  }
+
   open(path: string, flags: number, mode = 0): number {
-    return this.#check(this.#libc.open(cString(path), flags | O_CLOEXEC, mode), "open", path);
+    const name = cString(path);
+    return this.#retried("open", path, () => this.#libc.open(name, flags | O_CLOEXEC, mode));
   }
 
   openBeneath(directory: number, path: string, flags: number, resolve: number): number {
     const how = openHow.encode({ flags: BigInt(flags | O_CLOEXEC), resolve: BigInt(resolve) });
-    const result = this.#libc.syscall(SYS_openat2, directory, cString(path), how, how.length);
-    return this.#check(result, "openat2", path);
+    const name = cString(path);
+    return this.#retried("openat2", path, () =>
+      this.#libc.syscall(SYS_openat2, directory, name, how, how.length),
+    );
   }
 
   close(fd: number): void {
-    this.#check(this.#libc.close(fd), "close");
+    // Linux has closed it also when a signal came meanwhile; a second close could hit another file.
+    if (this.#libc.close(fd) === -1 && this.#lastErrno() !== Errno.EINTR) this.#check(-1, "close");
   }
 
   read(fd: number, buffer: Uint8Array): number {
-    return this.#check(this.#libc.read(fd, buffer, buffer.length), "read");
+    return this.#retried("read", undefined, () => this.#libc.read(fd, buffer, buffer.length));
   }
 
   pread(fd: number, buffer: Uint8Array, offsetBytes: number): number {
-    return this.#check(this.#libc.pread(fd, buffer, buffer.length, offsetBytes), "pread");
+    return this.#retried("pread", undefined, () =>
+      this.#libc.pread(fd, buffer, buffer.length, offsetBytes),
+    );
   }
 
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
-    return this.#check(this.#rare.pwrite(fd, buffer, buffer.length, offsetBytes), "pwrite");
+    return this.#retried("pwrite", undefined, () =>
+      this.#rare.pwrite(fd, buffer, buffer.length, offsetBytes),
+    );
   }
 
   write(fd: number, buffer: Uint8Array): number {
-    return this.#check(this.#libc.write(fd, buffer, buffer.length), "write");
+    return this.#retried("write", undefined, () => this.#libc.write(fd, buffer, buffer.length));
   }
 
   fsync(fd: number): void {
-    this.#check(this.#rare.fsync(fd), "fsync");
+    this.#retried("fsync", undefined, () => this.#rare.fsync(fd));
   }
 
   ftruncate(fd: number, lengthBytes: number): void {
-    this.#check(this.#rare.ftruncate(fd, lengthBytes), "ftruncate");
+    this.#retried("ftruncate", undefined, () => this.#rare.ftruncate(fd, lengthBytes));
   }
 
   lseek(fd: number, offsetBytes: number, whence: number): number {
@@ -245,7 +267,7 @@ export class LibcKernel implements Kernel {
 
   tryLock(fd: number): boolean {
     try {
-      this.#check(this.#libc.flock(fd, LOCK_EX | LOCK_NB), "flock");
+      this.#retried("flock", undefined, () => this.#libc.flock(fd, LOCK_EX | LOCK_NB));
       return true;
     } catch (error) {
       if (error instanceof SystemError && error.errno === Errno.EAGAIN) return false;
