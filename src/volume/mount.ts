@@ -1,5 +1,5 @@
 import type { Superblock } from "../btrfs/superblock.ts";
-import { Errno, isErrno, type SystemError } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf, type SystemError } from "../linux/errno.ts";
 import { makeDirectoryBeneath, namesIn, procPath, withFd } from "../linux/files.ts";
 import { type Kernel, MNT_DETACH, MS_NOATIME, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
@@ -8,12 +8,18 @@ import type { Root, Target } from "./targets.ts";
 /** Of a directory made to be mounted on; once mounted, the subvolume's own mode counts. */
 const mountPointMode = 0o755;
 
+/** A mount of this run that a failure could not take back, and why. */
+export interface StillMounted {
+  readonly target: Target;
+  readonly reason: string;
+}
+
 /**
  * Mounts of this run, so that a failure takes them back in reverse order: no daemon
  * may find half a volume.
  */
 export class MountJournal {
-  readonly #paths: string[] = [];
+  readonly #targets: Target[] = [];
   readonly #kernel: Kernel;
 
   constructor(kernel: Kernel) {
@@ -26,22 +32,22 @@ export class MountJournal {
     withFd(this.#kernel, fd, () => {
       // Through the descriptor: whoever swaps a directory for a link now is too late.
       this.#kernel.mount(device, procPath(fd), "btrfs", MS_NOATIME, data);
-      this.#paths.push(target.path);
+      this.#targets.push(target);
     });
   }
 
   get isEmpty(): boolean {
-    return this.#paths.length === 0;
+    return this.#targets.length === 0;
   }
 
-  /** Unmounts what was mounted; gives a sentence for each that would not go. */
-  undo(): string[] {
-    const left: string[] = [];
-    for (const path of this.#paths.splice(0).reverse()) {
+  /** Unmounts what was mounted, and gives what would not go. */
+  undo(): readonly StillMounted[] {
+    const left: StillMounted[] = [];
+    for (const target of this.#targets.splice(0).reverse()) {
       try {
-        this.#unmount(path);
+        this.#unmount(target.path);
       } catch (error) {
-        left.push(`${path} is still mounted: ${String(error)}`);
+        left.push({ target, reason: reasonOf(error) });
       }
     }
     return left;

@@ -134,5 +134,5 @@ export function mountpointsResult({ subvolumes, missing }: Places): StepResult {
     : { outcome: "changed", detail: `${due} of ${subvolumes.length} mounted` };
 }
 
-export const mountReports = ({ subvolumes }: Places): readonly MountReport[] =>
+export const mountReports = ({ subvolumes }: Pick<Places, "subvolumes">): readonly MountReport[] =>
   subvolumes.map(({ subvolume, path }) => ({ subvolume, path }));

@@ -49,7 +49,10 @@ export interface Report {
   /** Size of the device. */
   readonly bytes: number | null;
   readonly steps: readonly StepReport[];
-  /** What is mounted when the operation ends, or in a plan what would be. */
+  /**
+   * What is mounted when the operation ends, or in a plan what would be; after a failure, what this
+   * run had mounted and could not take back.
+   */
   readonly mounts: readonly MountReport[];
   readonly notes: readonly string[];
   readonly error?: ErrorReport;

@@ -59,13 +59,15 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
   return recorder.report();
 }
 
-/** Undoes the mounts, and no step goes on saying that it mounted something. */
+/** Undoes the mounts, and no step goes on saying that it mounted something, unless that would not go. */
 function takeBack({ recorder, note }: Context, journal: MountJournal): void {
   if (journal.isEmpty) return;
   const left = journal.undo();
-  for (const sentence of left) note(sentence);
-  recorder.retract("mount", "mountpoints");
-  recorder.mounts = [];
+  for (const { target, reason } of left) note(`${target.path} is still mounted: ${reason}`);
+  const subvolumes = left.map(({ target }) => target).filter(({ subvolume }) => subvolume !== "");
+  if (subvolumes.length === left.length) recorder.retract("mount");
+  if (subvolumes.length === 0) recorder.retract("mountpoints");
+  recorder.mounts = mountReports({ subvolumes });
 }
 
 function bringUp(context: Context, source: Source, journal: MountJournal): void {

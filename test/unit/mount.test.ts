@@ -115,7 +115,7 @@ describe("mounts of a run that failed are taken back", () => {
       if (path === "/srv/b") failing("EINVAL")();
       gone.push(path);
     });
-    expect(journal.undo()).toEqual([expect.stringMatching(/\/srv\/b.*EINVAL/)]);
+    expect(journal.undo()).toEqual([{ target: target("b"), reason: "EINVAL" }]);
     expect(gone).toEqual(["/srv/c", "/srv/a"]);
   });
 
