@@ -52,3 +52,13 @@ export function addEmptyLoop(): string {
 export function removeLoop(device: string): void {
   loopControl(LOOP_CTL_REMOVE, Number(device.replace("/dev/loop", "")));
 }
+
+const BLKFLSBUF = 0x1261;
+
+/** Writes out and forgets what the cache has of a device: the next read asks the file behind it. */
+export function dropCache(device: string): void {
+  const fd = openSync(device, "r");
+  const result = libc.ioctl(fd, BLKFLSBUF, 0);
+  closeSync(fd);
+  if (result !== 0) throw new Error(`the cache of ${device} cannot be dropped`);
+}

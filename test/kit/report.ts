@@ -133,12 +133,17 @@ function parseError(value: unknown): Report["error"] {
   return { code: text(error.code, "code"), message: text(error.message, "message"), hint };
 }
 
+/** A code of the contract, and the exit status that belongs to it. */
+export function checkExit({ error }: Report, exitCode: number): void {
+  const expected = error === null ? 0 : exitStatusOf[error.code];
+  if (exitCode !== expected) {
+    throw new Error(`exit ${exitCode}, but ${error?.code ?? "success"} is ${expected}`);
+  }
+}
+
 /** What holds for every report of `up` and `plan`, whatever the test is about. */
 export function checkReport(report: Report, exitCode: number, planning: boolean): void {
-  const expected = report.error === null ? 0 : exitStatusOf[report.error.code];
-  if (exitCode !== expected) {
-    throw new Error(`exit ${exitCode}, but ${report.error?.code ?? "success"} is ${expected}`);
-  }
+  checkExit(report, exitCode);
   const names = report.steps.map(({ step }) => step);
   // A failure may come before its turn: an occupied target is found before the disk is touched.
   const places = names.map((name) => stepNames.indexOf(name));

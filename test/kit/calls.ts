@@ -1,0 +1,63 @@
+/** One system call of a program's main thread, from the log that strace wrote of it. */
+export interface Call {
+  readonly kind: string;
+  /** How many calls of this kind the thread has made, this one included: what strace's `when=` counts. */
+  readonly nth: number;
+  /** The kind and what it was made on, without the numbers that differ from run to run. */
+  readonly label: string;
+  /** How many of this label came before. Label and occurrence name the same call in every run. */
+  readonly occurrence: number;
+  /** strace did something to it. */
+  readonly injected: boolean;
+}
+
+/**
+ * Bun's own calls between ours: it asks how large the heap has become, and it has sockets, an epoll and
+ * a pidfd to run a program. All else after the first call of `up` is the program's.
+ */
+const buns = /statm>?"?|<(socket|pipe|anon_inode):/;
+
+/** The first call that the program makes is that of `assertRoot`; Bun never asks. */
+const first = "geteuid";
+
+const uuid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
+
+/** `ioctl(9</dev/loop3>, BLKROGET, [0]) = 0` -> `ioctl </dev/loop> BLKROGET` */
+function labelOf(kind: string, rest: string): string {
+  const words = rest.replace(/(\) += .*| <unfinished \.\.\.>.*)$/, "").split(", ");
+  // A path is told by its flags too. What a buffer or an address holds is no name.
+  const what = words
+    .slice(0, kind === "openat" ? 3 : 2)
+    .filter((word) => !/^(0x|""|[[{]|-?\d*$)/.test(word));
+  return [kind, ...what]
+    .join(" ")
+    .replace(/\b\d+</g, "<")
+    .replace(/\bloop\d+/g, "loop")
+    .replace(/\/proc\/\d+/g, "/proc/self")
+    .replace(/\/(fd|map_files)\/[-0-9a-f]+/g, "/$1/N")
+    .replace(uuid, "UUID");
+}
+
+/** The program's own calls in a log of strace (`--string-limit=0 --decode-fds=path`, no `--follow-forks`). */
+export function ownCalls(log: string): Call[] {
+  const calls: Call[] = [];
+  const counts = new Map<string, number>();
+  const count = (key: string): number => {
+    const before = counts.get(key) ?? 0;
+    counts.set(key, before + 1);
+    return before;
+  };
+  let began = false;
+  for (const line of log.split("\n")) {
+    const [, kind, rest] = /^(\w+)\((.*)$/.exec(line) ?? [];
+    if (kind === undefined || rest === undefined) continue;
+    const nth = count(kind) + 1;
+    began ||= kind === first;
+    if (!began || kind === first || buns.test(line)) continue;
+    const label = labelOf(kind, rest);
+    // A call at whose entry the thread was killed never returned.
+    const injected = line.endsWith("(INJECTED)") || /(= \?|<unfinished \.\.\.>)$/.test(line);
+    calls.push({ kind, nth, label, occurrence: count(label), injected });
+  }
+  return calls;
+}

@@ -1,0 +1,101 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { start } from "./agent.ts";
+import { type Call, ownCalls } from "./calls.ts";
+import { tool } from "./command.ts";
+import type { Stage } from "./stages.ts";
+
+/**
+ * The calls that are disturbed. Not `close`: strace would fail it without closing, which no kernel does.
+ * `vfork` stands for starting mkfs.btrfs.
+ */
+const disturbed = [
+  "open",
+  "openat",
+  "openat2",
+  "read",
+  "pread64",
+  "pwrite64",
+  "fsync",
+  "ftruncate",
+  "lseek",
+  "statx",
+  "readlink",
+  "getdents64",
+  "mkdirat",
+  "unlink",
+  "ioctl",
+  "flock",
+  "mount",
+  "umount2",
+  "vfork",
+] as const;
+
+/** What strace does to a call: `signal=KILL` before it has an effect, `error=EIO` instead of it. */
+export type Fault = "signal=KILL" | `error=${string}`;
+
+interface Outcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly calls: readonly Call[];
+}
+
+/** Only the main thread is followed: not Bun's other threads, and not mkfs. */
+async function straced(stage: Stage, kinds: readonly string[], inject: readonly string[]) {
+  const log = stage.box.path("inject.log");
+  rmSync(log, { force: true });
+  const prefix = [
+    tool("strace"),
+    "--quiet=all",
+    "--signal=none",
+    "--string-limit=0",
+    "--decode-fds=path",
+    `--output=${log}`,
+    `--trace=geteuid,${kinds.join(",")}`,
+    ...inject.map((expression) => `--inject=${expression}`),
+  ];
+  const { exitCode, stdout, stderr } = await start(stage.argv, { prefix, path }).done;
+  const text = existsSync(log) ? readFileSync(log, "utf8") : "";
+  return { exitCode, stdout, stderr, calls: ownCalls(text) };
+}
+
+/** The same folders are searched for mkfs.btrfs wherever the tests run. */
+const path = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** The program's own calls of an undisturbed run, in their order. */
+export async function callsOf(stage: Stage): Promise<readonly Call[]> {
+  await stage.reset();
+  const { exitCode, stdout, calls } = await straced(stage, disturbed, []);
+  if (exitCode !== 0) throw new Error(`the undisturbed run failed: ${stdout}`);
+  // The devices of other tests come and go, and with them the calls that look at them.
+  return calls.filter(stage.isSteady);
+}
+
+/** Bun's heap, processes and loop devices of others make the count of calls of a kind differ a little. */
+const attempts = 20;
+
+/**
+ * Runs the command from the start with a fault at this very call, and perhaps with `more`. strace counts every call of a kind, Bun's too,
+ * so the log tells which one was hit; when it was another, the run is made again.
+ */
+export async function disturb(
+  stage: Stage,
+  target: Call,
+  fault: Fault,
+  ...more: readonly string[]
+): Promise<Outcome> {
+  const isTarget = ({ label, occurrence }: Call): boolean =>
+    label === target.label && occurrence === target.occurrence;
+  let nth = target.nth;
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    await stage.reset();
+    const inject = [`${target.kind}:${fault}:when=${nth}`, ...more];
+    const kinds = inject.map((expression) => expression.replace(/:.*/, ""));
+    const outcome = await straced(stage, kinds, inject);
+    const place = outcome.calls.find(isTarget);
+    if (place?.injected === true) return outcome;
+    // Met too early: look further and further on, until the log shows where it is.
+    nth = place?.nth ?? nth + 2 ** Math.min(attempt, 8);
+  }
+  throw new Error(`${target.label} (${target.occurrence}) was not met in ${attempts} runs`);
+}
