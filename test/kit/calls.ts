@@ -22,6 +22,8 @@ const first = "geteuid";
 
 const uuid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
+const straceSent = /^--- SIG\w+ \{.*SI_KERNEL\}/;
+
 /** `ioctl(9</dev/loop3>, BLKROGET, [0]) = 0` -> `ioctl </dev/loop> BLKROGET` */
 function labelOf(kind: string, rest: string): string {
   const words = rest.replace(/(\) += .*| <unfinished \.\.\.>.*)$/, "").split(", ");
@@ -48,15 +50,19 @@ export function ownCalls(log: string): Call[] {
     return before;
   };
   let began = false;
-  for (const line of log.split("\n")) {
+  const lines = log.split("\n");
+  for (const [index, line] of lines.entries()) {
     const [, kind, rest] = /^(\w+)\((.*)$/.exec(line) ?? [];
     if (kind === undefined || rest === undefined) continue;
     const nth = count(kind) + 1;
     began ||= kind === first;
     if (!began || kind === first || buns.test(line)) continue;
     const label = labelOf(kind, rest);
-    // A call at whose entry the thread was killed never returned.
-    const injected = line.endsWith("(INJECTED)") || /(= \?|<unfinished \.\.\.>)$/.test(line);
+    // A call at whose entry the thread was killed never returned; other signals come after it.
+    const injected =
+      line.endsWith("(INJECTED)") ||
+      /(= \?|<unfinished \.\.\.>)$/.test(line) ||
+      straceSent.test(lines[index + 1] ?? "");
     calls.push({ kind, nth, label, occurrence: count(label), injected });
   }
   return calls;

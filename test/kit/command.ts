@@ -18,6 +18,7 @@ const packageOf: Readonly<Record<string, string>> = {
   mount: "mount",
   "qemu-system-x86_64": "qemu-system-x86",
   setpriv: "util-linux",
+  setsid: "util-linux",
   sfdisk: "fdisk",
   strace: "strace",
   systemctl: "systemd",

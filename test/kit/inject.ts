@@ -30,8 +30,11 @@ const disturbed = [
   "vfork",
 ] as const;
 
-/** What strace does to a call: `signal=KILL` before it has an effect, `error=EIO` instead of it. */
-export type Fault = "signal=KILL" | `error=${string}`;
+/**
+ * What strace does to a call: `signal=KILL` comes before it has an effect, any other signal with it,
+ * `error=EIO` in its place.
+ */
+export type Fault = `signal=${string}` | `error=${string}`;
 
 interface Outcome {
   readonly exitCode: number;
@@ -47,7 +50,6 @@ async function straced(stage: Stage, kinds: readonly string[], inject: readonly 
   const prefix = [
     tool("strace"),
     "--quiet=all",
-    "--signal=none",
     "--string-limit=0",
     "--decode-fds=path",
     `--output=${log}`,
