@@ -37,6 +37,10 @@ const u16At = (data: Uint8Array, at: number): number =>
 const u32At = (data: Uint8Array, at: number): number =>
   (u16At(data, at) | (u16At(data, at + 2) << 16)) >>> 0;
 
+/** linux/minix_fs.h, struct minix_super_block: inodes, and the blocks of both bitmaps. */
+const isMinix = (head: Uint8Array): boolean =>
+  [1024, 1024 + 4, 1024 + 6].every((at) => u16At(head, at) > 0);
+
 /** Made only for a disk whose first 64 KiB are not all zeros, as mkfs.btrfs leaves them. */
 const headSignatures = (): readonly Signature[] => [
   sign("LUKS", bytes(0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe), 0),
@@ -135,6 +139,11 @@ const headSignatures = (): readonly Signature[] => [
   ),
   sign("OCFS2", "OCFSV2", [1024, 2048, 4096, 8192]),
   sign("Minix", bytes(0x5a, 0x4d), 1024 + 24),
+  // Versions 1 and 2, each with names of 14 and of 30 bytes.
+  ...[bytes(0x7f, 0x13), bytes(0x8f, 0x13), bytes(0x68, 0x24), bytes(0x78, 0x24)].map((magic) =>
+    sign("Minix", magic, 1024 + 16, isMinix),
+  ),
+  sign("BFS", bytes(0xce, 0xfa, 0xad, 0x1b), 0),
   sign("cramfs", bytes(0x45, 0x3d, 0xcd, 0x28), [0, 512]),
   sign("romfs", "-rom1fs-", 0),
   sign("UBI", "UBI#", 0),
@@ -184,15 +193,27 @@ const blockSignatures: readonly Signature[] = [
 const sectorSizes = [512, 4096];
 const partitionEntries = [446, 462, 478, 494];
 
+/** struct sun_disklabel: the sixteen-bit words of its sector add up to nothing by exclusive or. */
+function isSunLabel(head: Uint8Array): boolean {
+  if (head[508] !== 0xda || head[509] !== 0xbe) return false;
+  let sum = 0;
+  for (let at = 0; at < 512; at += 2) sum ^= u16At(head, at);
+  return sum === 0;
+}
+
 /** A partition table at the head: GPT by its header, MBR by a used entry. */
 function partitionTable(head: Uint8Array): string | null {
   for (const sector of sectorSizes) if (startsWith(head, gpt, sector)) return "GPT partition table";
+  if (isSunLabel(head)) return "Sun partition table";
+  if (startsWith(head, sgi, 0)) return "SGI partition table";
   const hasMbrMark = head[510] === 0x55 && head[511] === 0xaa;
   const isUsed = (entry: number): boolean => head[entry + 4] !== 0;
   return hasMbrMark && partitionEntries.some(isUsed) ? "MBR partition table" : null;
 }
 
 const gpt = utf8("EFI PART");
+/** struct sgi_disklabel, whose numbers are big endian */
+const sgi = bytes(0x0b, 0xe5, 0xa9, 0x41);
 const md = bytes(0xfc, 0x4e, 0x2b, 0xa9);
 const drbd = [bytes(0x83, 0x74, 0x02, 0x6b), bytes(0x83, 0x74, 0x02, 0x6d)];
 
