@@ -30,8 +30,10 @@ missing() {
   missing_unpacked "$1"
 }
 
+# The files are patterns, in which ** stands for any folders.
 missing_unpacked() {
   local uses file package why
+  shopt -s globstar
   while read -r uses file package why; do
     [[ ",$uses," == *",$1,"* ]] || continue
     compgen -G "$unpacked/$file" >/dev/null || echo "$file $package $why"
@@ -71,6 +73,15 @@ debian_packages() {
   rm -f "$log"
 }
 
+# Of "one|other" the first package that this Debian has.
+first_available() {
+  local package
+  for package in ${1//|/ }; do
+    if apt-cache policy "$package" | grep -q 'Candidate: [^(]'; then echo "$package"; return; fi
+  done
+  echo "${1%%|*}"
+}
+
 # Unpacks the newest version of each package below $unpacked, for which nobody need be root.
 unpack_debian_packages() {
   local wanted log file package why
@@ -80,6 +91,7 @@ unpack_debian_packages() {
   command -v apt-get >/dev/null || { say "without apt-get this cannot fetch $wanted"; return 0; }
   while read -r file package why; do
     say "Debian package $package, unpacked into $unpacked ($why)"
+    package=$(first_available "$package")
     # The kernel of the day is what its metapackage depends on.
     [[ $package != linux-image-* ]] || package=$(apt-cache depends "$package" |
       sed -n 's/^  Depends: \(linux-image-[0-9].*\)/\1/p')

@@ -1,8 +1,16 @@
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { fails, up, volume } from "../kit/agent.ts";
+import { down, fails, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
-import { madeByTools, reiserfs, type Signature, signatures, stamp } from "../kit/foreign-disks.ts";
+import { depth } from "../kit/depth.ts";
+import {
+  type ForeignDisk,
+  madeByTools,
+  reiserfs,
+  type Signature,
+  signatures,
+  stamp,
+} from "../kit/foreign-disks.ts";
 import {
   fingerprint,
   flush,
@@ -19,6 +27,7 @@ import { mdFormats, writeMdSuperblock } from "../kit/md-member.ts";
 import { expectRefused } from "../kit/refusal.ts";
 import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { PRIMARY } from "../kit/superblock.ts";
+import { unpackedCommand } from "../kit/unpacked.ts";
 import { btrfsDisk, expectMounted, markerIsThere, preparedDisk } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
@@ -36,24 +45,96 @@ const deviceOf = ({ device }: Disk): readonly string[] => ["--device", device];
 const named = <T extends { readonly what: string }>(rows: readonly T[]): (readonly [string, T])[] =>
   rows.map((row) => [row.what, row] as const);
 
-test.each(named(madeByTools))(
-  "%s is refused by name, as disk and as image",
-  async (_, { make, named: name }) => {
+/** A disk of somebody else, with nothing of it left in a cache. */
+function foreignDisk(box: Sandbox, { make }: ForeignDisk): Disk {
+  const disk = box.disk(GiB);
+  make(disk, box);
+  flush(disk.device);
+  forget(disk);
+  return disk;
+}
+
+const tools = named(madeByTools);
+/** The other tests of them, in the slice with one disk of each kind of mark: head, end, table. */
+const someTools = depth(
+  tools.filter(([what]) =>
+    /^(ntfs|minix 1|LUKS2|drbd 9|.* version 1.0|a GPT with .*|a Sun .*)$/.test(what),
+  ),
+  tools,
+);
+
+test.each(tools)("%s is refused by name, as disk and as image", async (_, row) => {
+  const box = sandbox();
+  const disk = foreignDisk(box, row);
+  const report = await expectRefused(box, deviceOf(disk), {
+    code: "foreign",
+    names: [disk.device, row.named],
+    device: disk.device,
+  });
+  expect(report.verdict).toBe("foreign");
+  box.detach(disk.device);
+  await expectRefused(box, ["--image", disk.image, "--format", "never"], {
+    code: "foreign",
+    names: [row.named],
+  });
+});
+
+test.each(someTools)(
+  "%s is formatted with --format any, and nothing of it is seen again",
+  async (_, row) => {
     const box = sandbox();
-    const disk = box.disk(GiB);
-    make(disk, box);
-    flush(disk.device);
-    forget(disk);
-    const report = await expectRefused(box, deviceOf(disk), {
-      code: "foreign",
-      names: [disk.device, name],
-      device: disk.device,
-    });
-    expect(report.verdict).toBe("foreign");
-    box.detach(disk.device);
-    await expectRefused(box, ["--image", disk.image], { code: "foreign", names: [name] });
+    const disk = foreignDisk(box, row);
+    const report = await up(box, ...deviceOf(disk), "--format", "any");
+    expect(report).toMatchObject({ outcome: "changed", verdict: "foreign" });
+    await down(box, ...deviceOf(disk));
+    expect((await up(box, ...deviceOf(disk))).verdict).toBe("btrfs");
   },
 );
+
+/** Those whose mark lies in the superblock's own place cannot be on a disk beside it. */
+const besideBtrfs = someTools.filter(([what]) => !/reiser|gfs2/.test(what));
+
+test.each(besideBtrfs)("the marks of %s over a valid Btrfs are refused by name", async (_, row) => {
+  const box = sandbox();
+  const { image } = foreignDisk(box, row);
+  const disk = btrfsDisk(box);
+  edit(disk, (btrfs) => {
+    for (const [offset, length] of [
+      [0, PRIMARY],
+      [GiB - 128 * KiB, 128 * KiB],
+    ] as const) {
+      writeAt(btrfs, offset, readAt(image, offset, length));
+    }
+  });
+  await expectRefused(box, deviceOf(disk), { code: "foreign", names: [row.named] });
+});
+
+test.each(["minix 3", "bfs", "ext4"])(
+  "a small %s in the last MiB of a disk is not overwritten",
+  async (what) => {
+    const box = sandbox();
+    const small = box.disk(MiB);
+    madeByTools.find((row) => row.what === what)?.make(small, box);
+    flush(small.device);
+    const disk = box.disk(GiB);
+    edit(disk, (image) => writeAt(image, GiB - MiB, readAt(small.image, 0, MiB)));
+    await expectRefused(box, deviceOf(disk), { code: "unknown" });
+    box.detach(disk.device);
+    await expectRefused(box, ["--image", disk.image], { code: "unknown" });
+  },
+);
+
+test("what this test takes for a member of an array is one to mdadm", () => {
+  const box = sandbox();
+  for (const format of mdFormats) {
+    const disk = box.disk(GiB);
+    edit(disk, (image) => writeMdSuperblock(image, GiB, format));
+    const said = unpackedCommand("mdadm", "--examine", disk.device);
+    expect(said).toMatch(/Magic : a92b4efc/);
+    expect(said).toMatch(new RegExp(`Version : ${format.version.replace(".", "\\.")}`));
+    expect(said).toMatch(/Checksum : [0-9a-f]+ - correct/);
+  }
+});
 
 test.each(named([...signatures, ...reiserfs]))(
   "a disk that only bears the magic of %s is not blank",
@@ -138,13 +219,6 @@ test("the boot signature without a partition is no partition table: a Btrfs unde
 });
 
 const mdRows = mdFormats.map((format) => [format.version, format] as const);
-
-test.each(mdRows)("a member of an md array, version %s, is refused by name", async (_, format) => {
-  const box = sandbox();
-  const disk = box.disk(GiB);
-  edit(disk, (image) => writeMdSuperblock(image, GiB, format));
-  await expectRefused(box, deviceOf(disk), { code: "foreign", names: [/md|raid/i] });
-});
 
 test.each(mdRows)("an md member %s that mirrors a Btrfs is refused", async (_, format) => {
   const box = sandbox();

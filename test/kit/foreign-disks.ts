@@ -1,7 +1,9 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { command, tool } from "./command.ts";
-import { writeAt } from "./image.ts";
+import { GiB, writeAt } from "./image.ts";
+import { mdFormats, writeMdSuperblock } from "./md-member.ts";
 import type { Disk, Sandbox } from "./sandbox.ts";
+import { unpackedCommand } from "./unpacked.ts";
 
 /** Makes a disk somebody else's with the tool that really does it. */
 export interface ForeignDisk {
@@ -11,51 +13,155 @@ export interface ForeignDisk {
   readonly make: (disk: Disk, box: Sandbox) => void;
 }
 
+type Make = ForeignDisk["make"];
+
+/** An installed program that is given options and then the device. */
+const by =
+  (name: string, ...options: readonly string[]): Make =>
+  ({ device }) =>
+    command(name, ...options, device);
+
+/** The same with one that is only unpacked. */
+const byUnpacked =
+  (name: string, ...options: readonly string[]): Make =>
+  ({ device }) =>
+    unpackedCommand(name, ...options, device);
+
+const table =
+  (...lines: readonly string[]): Make =>
+  ({ device }) =>
+    partition(device, `${lines.join("\n")}\n`);
+
+/** A tool that makes a file of its own, which is then laid over the disk. */
+const asFile =
+  (make: (file: string, content: string) => void): Make =>
+  ({ image }, box) => {
+    const content = box.folder("content");
+    writeFileSync(`${content}/file`, "text");
+    const file = box.path("made.tmp");
+    make(file, content);
+    command("dd", `if=${file}`, `of=${image}`, "conv=notrunc", "status=none");
+  };
+
+const luks =
+  (type: "luks1" | "luks2"): Make =>
+  ({ device }, box) => {
+    const key = box.path("key");
+    writeFileSync(key, "a key");
+    const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    const options = ["--batch-mode", "--type", type, "--key-file", key, ...cheap];
+    command("cryptsetup", "luksFormat", ...options, device);
+  };
+
+/** Without a file of /etc or /run, and without a look at any other disk. */
+const lvm: Make = ({ device }, box) => {
+  const config = [
+    `devices { use_devicesfile=0 filter=["a|^${device}$|","r|.*|"] obtain_device_list_from_udev=0 }`,
+    `global { locking_dir="${box.folder("lvm")}" event_activation=0 }`,
+    "backup { backup=0 archive=0 }",
+    "activation { udev_sync=0 udev_rules=0 }",
+  ];
+  unpackedCommand("lvm", "pvcreate", "--config", config.join(" "), "--force", "--yes", device);
+};
+
+const drbd =
+  (version: "v08" | "v09"): Make =>
+  ({ device }) => {
+    const peers = version === "v09" ? ["1"] : [];
+    unpackedCommand(
+      "drbdmeta",
+      "--force",
+      "/dev/drbd0",
+      version,
+      device,
+      "internal",
+      "create-md",
+      ...peers,
+    );
+  };
+
+const row = (what: string, named: RegExp, make: Make): ForeignDisk => ({ what, named, make });
+
 export const madeByTools: readonly ForeignDisk[] = [
-  {
-    what: "ext4",
-    named: /ext/i,
-    make: ({ device }) => command("mkfs.ext4", "-q", "-F", device),
-  },
-  {
-    what: "ext4 with 1 KiB blocks",
-    named: /ext/i,
-    make: ({ device }) => command("mkfs.ext4", "-q", "-F", "-b", "1024", device),
-  },
-  { what: "xfs", named: /xfs/i, make: ({ device }) => command("mkfs.xfs", "-q", "-f", device) },
-  { what: "swap", named: /swap/i, make: ({ device }) => command("mkswap", "-f", device) },
-  {
-    what: "an empty GPT",
-    named: /gpt|partition/i,
-    make: ({ device }) => partition(device, "label: gpt\n"),
-  },
-  {
-    what: "a GPT with a partition",
-    named: /gpt|partition/i,
-    make: ({ device }) => partition(device, "label: gpt\nsize=100M\n"),
-  },
-  {
-    what: "an MBR with a partition",
-    named: /mbr|dos|partition/i,
-    make: ({ device }) => partition(device, "label: dos\nsize=100M\n"),
-  },
-  { what: "squashfs", named: /squash/i, make: squashfs },
+  row("ext4", /ext4/, by("mkfs.ext4", "-q", "-F")),
+  row("ext4 with 1 KiB blocks", /ext4/, by("mkfs.ext4", "-q", "-F", "-b", "1024")),
+  row("ext2", /ext2/, by("mkfs.ext2", "-q", "-F")),
+  row("an ext4 journal", /ext4/, by("mkfs.ext4", "-q", "-F", "-O", "journal_dev")),
+  row("xfs", /XFS/, by("mkfs.xfs", "-q", "-f")),
+  row("f2fs", /F2FS/, by("mkfs.f2fs", "-q", "-f")),
+  row("exfat", /exFAT/, by("mkfs.exfat")),
+  row("FAT16", /FAT/, by("mkfs.fat", "-I", "-F", "16")),
+  row("FAT32", /FAT/, by("mkfs.fat", "-I", "-F", "32")),
+  row("ntfs", /NTFS/, byUnpacked("mkntfs", "-Q", "-F")),
+  row("nilfs2", /NILFS/, by("mkfs.nilfs2", "-q", "-f")),
+  row("jfs", /JFS/, by("jfs_mkfs", "-q")),
+  row("reiserfs", /ReiserFS/, by("mkfs.reiserfs", "-q", "-ff")),
+  row("reiser4", /Reiser4/, by("mkfs.reiser4", "-f", "-y")),
+  row("minix 1", /Minix/, by("mkfs.minix", "-1")),
+  row("minix 2", /Minix/, by("mkfs.minix", "-2")),
+  row("minix 3", /Minix/, by("mkfs.minix", "-3")),
+  row("bfs", /BFS/, by("mkfs.bfs")),
+  row("gfs2", /GFS2/, byUnpacked("mkfs.gfs2", "-O", "-p", "lock_nolock")),
+  row("udf of 512 bytes a block", /UDF/, byUnpacked("mkudffs", "-b", "512")),
+  row("udf of 2 KiB a block", /UDF/, byUnpacked("mkudffs", "-b", "2048", "--media-type=dvdrw")),
+  row("udf of 4 KiB a block", /UDF/, byUnpacked("mkudffs", "-b", "4096")),
+  row("swap", /swap/, by("mkswap", "-f")),
+  row("LUKS1", /LUKS/, luks("luks1")),
+  row("LUKS2", /LUKS/, luks("luks2")),
+  row("an LVM physical volume", /LVM/, lvm),
+  row("a bcache backing device", /bcache/, byUnpacked("make-bcache", "-B")),
+  row("a bcache cache", /bcache/, byUnpacked("make-bcache", "-C")),
+  row("drbd 8", /DRBD/, drbd("v08")),
+  row("drbd 9", /DRBD/, drbd("v09")),
+  ...mdFormats.map((format) =>
+    row(`a member of an md array, version ${format.version}`, /md RAID/, ({ image }) =>
+      writeMdSuperblock(image, GiB, format),
+    ),
+  ),
+  row("an empty GPT", /GPT/, table("label: gpt")),
+  row("a GPT with a partition", /GPT/, table("label: gpt", "size=100M")),
+  row("an MBR with a partition", /MBR/, table("label: dos", "size=100M")),
+  row("a Sun label", /Sun/, table("label: sun", "size=100M")),
+  row("an SGI label", /SGI/, table("label: sgi", "size=100M")),
+  row(
+    "squashfs",
+    /squash/,
+    asFile((file, content) => command("mksquashfs", content, file, "-quiet", "-no-progress")),
+  ),
+  row(
+    "erofs",
+    /EROFS/,
+    asFile((file, content) => command("mkfs.erofs", file, content)),
+  ),
+  row(
+    "cramfs",
+    /cramfs/,
+    asFile((file, content) => command("mkfs.cramfs", content, file)),
+  ),
+  row(
+    "romfs",
+    /romfs/,
+    asFile((file, content) => command("genromfs", "-d", content, "-f", file)),
+  ),
+  row(
+    "iso9660",
+    /ISO 9660/,
+    asFile((file, content) => command("genisoimage", "-quiet", "-o", file, content)),
+  ),
+  row("a dm-verity hash device", /verity/, verityHash),
 ];
+
+function verityHash({ device }: Disk, box: Sandbox): void {
+  const data = box.path("data.tmp");
+  command("truncate", "--size=4M", data);
+  command("veritysetup", "format", data, device);
+}
 
 function partition(device: string, script: string): void {
   const done = Bun.spawnSync([tool("sfdisk"), "--force", "--quiet", device], {
     stdin: Buffer.from(script),
   });
   if (done.exitCode !== 0) throw new Error(`sfdisk ${device}: ${done.stderr.toString()}`);
-}
-
-function squashfs({ image }: Disk, box: Sandbox): void {
-  const content = box.path("squash-content");
-  mkdirSync(content, { recursive: true });
-  writeFileSync(`${content}/file`, "text");
-  const made = box.path("squash.tmp");
-  command("mksquashfs", content, made, "-quiet", "-no-progress");
-  command("dd", `if=${made}`, `of=${image}`, "conv=notrunc", "status=none");
 }
 
 /** A signature as its format defines it; the tools are not in every distribution. */
@@ -91,6 +197,13 @@ export const signatures: readonly Signature[] = [
   { what: "ISO 9660", named: /iso ?9660/i, offset: 32 * KiB + 1, bytes: ascii("CD001") },
   { what: "JFS", named: /jfs/i, offset: 32 * KiB, bytes: ascii("JFS1\x01\x00\x00\x00") },
   { what: "bcache", named: /bcache/i, offset: 4096 + 24, bytes: bcacheMagic() },
+  // vdev_phys_t at 16 KiB: an XDR nvlist, little endian, whose names are unique (libnvpair).
+  {
+    what: "ZFS",
+    named: /zfs/i,
+    offset: 16 * KiB,
+    bytes: Buffer.from("010100000000000000000001", "hex"),
+  },
 ];
 
 function lvmLabel(): Uint8Array {
