@@ -46,14 +46,15 @@ export const isPrimarySound = (sketch: Sketch): boolean =>
 export const fits = (block: Uint8Array, sizeBytes: number): boolean =>
   number(block, "deviceCount") <= 1n && number(block, "deviceBytes") <= BigInt(sizeBytes);
 
-/** An intact record of a format of a disk of just this size, near the middle and on no superblock. */
+/** An intact record of a format of a disk of just this size, in the middle and on no superblock. */
 export function hasTrueIntent(sketch: Sketch): boolean {
   const middle = sketch.sizeBytes / 2;
+  const isNearMirror = mirrorPlaces.some((mirror) => Math.abs(mirror - middle) < MiB);
+  const farthest = (isNearMirror ? MiB : 0) + 4096;
   for (const number of sketch.blocks.keys()) {
     const place = number * 4096;
-    if (Math.abs(place - middle) > 2 * MiB || mirrorPlaces.some((mirror) => mirror === place)) {
-      continue;
-    }
+    const isOnMirror = mirrorPlaces.some((mirror) => mirror === place);
+    if (Math.abs(place - middle) > farthest || isOnMirror) continue;
     const sector = bytesOf(sketch, place, 512);
     if (sector.length < 512 || !equal(sector.subarray(32, 48), ascii("arcbox-format-v1"))) continue;
     const view = new DataView(sector.buffer);
