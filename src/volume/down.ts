@@ -1,7 +1,7 @@
 import { isMounted } from "../btrfs/mounted.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
-import { statOrNull } from "../linux/files.ts";
-import { type Kernel, UMOUNT_NOFOLLOW } from "../linux/kernel.ts";
+import { openDirectoryBeneath, statOrNull, withFd } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
 import { isAttached } from "../linux/loop.ts";
 import { type Mount, readMounts } from "../linux/mountinfo.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
@@ -9,11 +9,12 @@ import { chooseDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { type Holder, holdersOf, holdersText, loopsBelow } from "./holders.ts";
 import type { VolumeOptions } from "./options.ts";
+import { mountIdAt, splitPath, unmountAt } from "./mount-journal.ts";
 import { filesystemDevice } from "./ours.ts";
 import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
 import { openSource, type Source } from "./source.ts";
-import { openRoot, targetsOf } from "./targets.ts";
+import { openRoot, type Root, targetsOf } from "./targets.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
 export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
@@ -46,7 +47,7 @@ function sourceOrNull(context: Context): Source | null {
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
     if (chooseDevice(context).selector !== null) throw error;
-    const [orphan] = ownMounts(context, readMounts(context.kernel), null);
+    const [orphan] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
     if (orphan !== undefined) {
       throw new VolumeError("device-missing", `${error.message}, but ${orphan.path} is mounted`, {
         hint: `name the disk that it is mounted from: ${orphan.source}`,
@@ -91,15 +92,20 @@ function assertNothingMounted(context: Context, source: Source): void {
   );
 }
 
+function rootOf({ kernel, options, descriptors }: Context): Root | null {
+  const root = openRoot(kernel, options.root ?? "/");
+  if (root !== null) descriptors.push(root.fd);
+  return root;
+}
+
 /** Our mounts in the order of the table; of any Btrfs when `filesystem` is null. */
 function ownMounts(
-  { kernel, options, layout, descriptors }: Context,
+  { layout }: Context,
+  root: Root | null,
   table: readonly Mount[],
   filesystem: string | null,
 ): readonly Mount[] {
-  const root = openRoot(kernel, options.root ?? "/");
   if (root === null) return [];
-  descriptors.push(root.fd);
   const places = new Map(targetsOf(layout, root.path).map((target) => [target.path, target]));
   return table.filter(
     ({ type, device, root: mountRoot, path }) =>
@@ -113,7 +119,8 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const { kernel, recorder } = context;
   const table = readMounts(kernel);
   const filesystem = filesystemDevice(kernel, table, source.device.nodeDevice, uuid);
-  const mounts = filesystem === null ? [] : ownMounts(context, table, filesystem);
+  const root = rootOf(context);
+  const mounts = filesystem === null ? [] : ownMounts(context, root, table, filesystem);
   // Where this namespace shows no mount of it, only the path in another's table can tell.
   const isOurs: IsOurs = (mount) =>
     mount.type === "btrfs" &&
@@ -131,7 +138,9 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const held = mounts.length === 0 ? [] : holders(kernel, isOurs, mounts).filter(isHere);
   if (held.length > 0) throw stillInUse(source, holdersText(held), stopHint);
 
-  for (const mount of mounts.toReversed()) unmount(kernel, source, mount, mounts, isOurs);
+  for (const mount of mounts.toReversed()) {
+    if (root !== null) unmount(kernel, source, root, mount, mounts, isOurs);
+  }
   proveGone(kernel, source, uuid, isOurs);
   const count = mounts.length;
   recorder.set("unmount", {
@@ -180,12 +189,21 @@ function stillInUse(source: Source, why: string, hint: string): VolumeError {
 function unmount(
   kernel: Kernel,
   source: Source,
+  root: Root,
   mount: Mount,
   mounts: readonly Mount[],
   isOurs: IsOurs,
 ): void {
+  const [parentPath, name] = splitPath(
+    mount.path.slice(root.path === "/" ? 1 : root.path.length + 1),
+  );
   try {
-    kernel.unmount(mount.path, UMOUNT_NOFOLLOW);
+    withFd(kernel, openDirectoryBeneath(kernel, root.fd, parentPath), (parent) => {
+      if (mountIdAt(kernel, { parent, name }) !== mount.id) {
+        throw stillInUse(source, `${mount.path} leads to something else by now`, stopHint);
+      }
+      unmountAt(kernel, { parent, name });
+    });
   } catch (error) {
     if (!isErrno(error, Errno.EBUSY)) throw error;
     const inside = readMounts(kernel).filter(({ path }) => path.startsWith(`${mount.path}/`));

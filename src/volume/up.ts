@@ -9,7 +9,8 @@ import { VolumeError } from "./error.ts";
 import { type FilesystemAction, filesystemResult, unreadable } from "./filesystem.ts";
 import { findMkfs, format } from "./format.ts";
 import { clearIntent, hasIntent } from "./intent.ts";
-import { MountJournal, mountError } from "./mount.ts";
+import { mountError } from "./mount.ts";
+import { MountJournal } from "./mount-journal.ts";
 import { applyNocow, lookAtNocow } from "./nocow.ts";
 import type { VolumeOptions } from "./options.ts";
 import {
@@ -55,6 +56,7 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
     source?.undo(note);
   } finally {
     closeAll(context);
+    journal.close();
   }
   return recorder.report();
 }

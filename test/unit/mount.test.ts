@@ -3,8 +3,9 @@ import { parseSuperblock } from "../../src/btrfs/superblock.ts";
 import { Errno, SystemError } from "../../src/linux/errno.ts";
 import { MNT_DETACH, MS_NOATIME, UMOUNT_NOFOLLOW } from "../../src/linux/kernel.ts";
 import type { ErrorCode } from "../../src/volume/error.ts";
-import { MountJournal, missingFeatures, mountError } from "../../src/volume/mount.ts";
-import { failing, fakeKernel } from "./support/fake-kernel.ts";
+import { missingFeatures, mountError } from "../../src/volume/mount.ts";
+import { MountJournal } from "../../src/volume/mount-journal.ts";
+import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
 import { expectRefused } from "./support/refused.ts";
 import { superblock } from "./support/superblock.ts";
 
@@ -71,17 +72,25 @@ describe("what the kernel's refusal means", () => {
 
 describe("mounts of a run that failed are taken back", () => {
   const root = { fd: 5, path: "/" };
+  /** Whoever swaps /srv for a link meanwhile is too late. */
+  const parent = "/proc/self/fd/8";
   const target = (name: string) => ({
     subvolume: name,
     path: `/srv/${name}`,
     relativePath: `srv/${name}`,
   });
 
+  /** A kernel where the parent of every target is descriptor 8, and a mounted target 9. */
+  const directories = {
+    openBeneath: (from: number, path: string) => (from === root.fd && path !== "srv" ? 9 : 8),
+    statx: (fd: number, path: string) => fileStatus({ mountId: fd === 9 || path !== "" ? 2 : 1 }),
+    close: () => undefined,
+  };
+
   function journaled(unmount: (path: string, flags: number) => void) {
     const mounted: unknown[] = [];
     const kernel = fakeKernel({
-      openBeneath: () => 8,
-      close: () => undefined,
+      ...directories,
       mount: (...call) => void mounted.push(call),
       unmount,
     });
@@ -94,7 +103,7 @@ describe("mounts of a run that failed are taken back", () => {
     const gone: unknown[] = [];
     const { journal } = journaled((...call) => void gone.push(call));
     expect(journal.undo()).toEqual([]);
-    expect(gone).toEqual(["c", "b", "a"].map((name) => [`/srv/${name}`, UMOUNT_NOFOLLOW]));
+    expect(gone).toEqual(["c", "b", "a"].map((name) => [`${parent}/${name}`, UMOUNT_NOFOLLOW]));
     expect(journal.undo()).toEqual([]);
     expect(gone).toHaveLength(3);
   });
@@ -102,28 +111,27 @@ describe("mounts of a run that failed are taken back", () => {
   test("out of sight at least, where somebody walked in already", () => {
     const gone: string[] = [];
     const { journal } = journaled((path, flags) => {
-      if (path === "/srv/b" && (flags & MNT_DETACH) === 0) failing("EBUSY")();
+      if (path === `${parent}/b` && (flags & MNT_DETACH) === 0) failing("EBUSY")();
       gone.push(path);
     });
     expect(journal.undo()).toEqual([]);
-    expect(gone).toEqual(["/srv/c", "/srv/b", "/srv/a"]);
+    expect(gone).toEqual(["c", "b", "a"].map((name) => `${parent}/${name}`));
   });
 
   test("one that will not go is named, and the others still go", () => {
     const gone: string[] = [];
     const { journal } = journaled((path) => {
-      if (path === "/srv/b") failing("EINVAL")();
+      if (path === `${parent}/b`) failing("EINVAL")();
       gone.push(path);
     });
     expect(journal.undo()).toEqual([{ target: target("b"), reason: "EINVAL" }]);
-    expect(gone).toEqual(["/srv/c", "/srv/a"]);
+    expect(gone).toEqual(["c", "a"].map((name) => `${parent}/${name}`));
   });
 
   test("one that failed is not among them", () => {
     const gone: string[] = [];
     const kernel = fakeKernel({
-      openBeneath: () => 8,
-      close: () => undefined,
+      ...directories,
       mount: failing("EINVAL"),
       unmount: (path) => void gone.push(path),
     });
@@ -131,6 +139,30 @@ describe("mounts of a run that failed are taken back", () => {
     expect(() => journal.mount(root, target("a"), "/dev/vdb", "")).toThrow("EINVAL");
     expect(journal.undo()).toEqual([]);
     expect(gone).toEqual([]);
+  });
+
+  test.each([
+    ["the path leads to another mount", 3, "/proc/self/fd/8/a"],
+    ["the directory was renamed before it was mounted on", 1, "/elsewhere"],
+  ])("at once, where %s", (_what, mountId, unmounted) => {
+    const gone: string[] = [];
+    const closed: number[] = [];
+    const kernel = fakeKernel({
+      ...directories,
+      statx: (fd, path) =>
+        fileStatus({ mountId: fd === 9 ? mountId : path === "" || mountId === 1 ? 1 : 2 }),
+      close: (fd) => void closed.push(fd),
+      readlink: () => "/elsewhere",
+      mount: () => undefined,
+      unmount: (path) => void gone.push(path),
+    });
+    const journal = new MountJournal(kernel);
+    const mount = () => journal.mount(root, target("a"), "/dev/vdb", "");
+    expectRefused(mount, "target-occupied", "/srv/a", "moved or replaced");
+    expect(journal.undo()).toEqual([]);
+    expect(gone).toEqual([unmounted]);
+    // The target, its path once more, and the parent that the journal kept.
+    expect(closed.toSorted((a, b) => a - b)).toEqual([8, 8, 9]);
   });
 
   test("noatime is a flag: in the data it would be EINVAL", () => {
@@ -143,9 +175,11 @@ describe("mounts of a run that failed are taken back", () => {
     ["EROFS", "mount-failed"],
     ["ENOSPC", "no-space"],
     ["EDQUOT", "no-space"],
+    ["ELOOP", "target-occupied"],
+    ["ENOTDIR", "target-occupied"],
   ] as const)("a mount point that cannot be made, %s: %s", (errno, code) => {
     const kernel = fakeKernel({
-      openBeneath: (_fd, path) => (path === "srv/a" ? failing("ENOENT")() : 8),
+      openBeneath: (_fd, path) => (path === "a" ? failing("ENOENT")() : 8),
       close: () => undefined,
       mkdirat: failing(errno),
     });

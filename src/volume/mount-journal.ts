@@ -1,0 +1,164 @@
+import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
+import {
+  makeDirectoryBeneath,
+  openDirectoryBeneath,
+  pathOf,
+  procPath,
+  statFd,
+  withFd,
+} from "../linux/files.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  type Kernel,
+  MNT_DETACH,
+  MS_NOATIME,
+  UMOUNT_NOFOLLOW,
+} from "../linux/kernel.ts";
+import { VolumeError } from "./error.ts";
+import type { Root, Target } from "./targets.ts";
+
+/** Of a directory made to be mounted on; once mounted, the subvolume's own mode counts. */
+const mountPointMode = 0o755;
+
+/** A directory that is open, and a name in it: a place that stays the same while paths to it change. */
+interface Spot {
+  readonly parent: number;
+  readonly name: string;
+}
+
+const spotPath = ({ parent, name }: Spot): string => `${procPath(parent)}/${name}`;
+
+/** The mount that is reached at a spot; where nothing is mounted on it, its parent's. */
+export const mountIdAt = (kernel: Kernel, spot: Spot): number =>
+  kernel.statx(AT_FDCWD, spotPath(spot), AT_SYMLINK_NOFOLLOW).mountId;
+
+/** Unmounts what is at a spot, and nothing else, whoever swaps a directory above it for a link. */
+export const unmountAt = (kernel: Kernel, spot: Spot, flags = 0): void =>
+  kernel.unmount(spotPath(spot), UMOUNT_NOFOLLOW | flags);
+
+/** "var/lib" and "docker" of "var/lib/docker". */
+export function splitPath(relativePath: string): readonly [parentPath: string, name: string] {
+  const slash = relativePath.lastIndexOf("/");
+  return [relativePath.slice(0, Math.max(0, slash)), relativePath.slice(slash + 1)];
+}
+
+/** A mount of this run that a failure could not take back, and why. */
+export interface StillMounted {
+  readonly target: Target;
+  readonly reason: string;
+}
+
+/**
+ * Mounts of this run, so that a failure takes them back in reverse order: no daemon
+ * may find half a volume.
+ */
+export class MountJournal {
+  readonly #made: (Spot & { readonly target: Target })[] = [];
+  readonly #kernel: Kernel;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** Makes the target's directory where it is missing, mounts on it, and remembers. */
+  mount(root: Root, target: Target, device: string, data: string): void {
+    const kernel = this.#kernel;
+    const [parentPath, name] = splitPath(target.relativePath);
+    const parent = makeTargetDirectory(kernel, root.fd, parentPath, target);
+    let isMade = false;
+    try {
+      withFd(kernel, makeTargetDirectory(kernel, parent, name, target), (fd) => {
+        // Through the descriptor: whoever swaps a directory for a link now is too late.
+        kernel.mount(device, procPath(fd), "btrfs", MS_NOATIME, data);
+        isMade = true;
+        this.#made.push({ parent, name, target });
+        if (isInPlace(kernel, root, target, { parent, name })) return;
+        if (mountIdAt(kernel, { parent, name }) === statFd(kernel, parent).mountId) {
+          // The directory was given another name before it was mounted on, and the mount is there.
+          kernel.unmount(pathOf(kernel, fd), UMOUNT_NOFOLLOW);
+          this.#made.pop();
+          isMade = false;
+        }
+        throw new VolumeError(
+          "target-occupied",
+          `${target.path} was moved or replaced while it was mounted`,
+          { hint: "see who may write to the directories above it" },
+        );
+      });
+    } finally {
+      if (!isMade) kernel.close(parent);
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.#made.length === 0;
+  }
+
+  /** The mounts stay: nothing is to be taken back any more. */
+  close(): void {
+    for (const { parent } of this.#made.splice(0)) this.#kernel.close(parent);
+  }
+
+  /** Unmounts what was mounted, and gives what would not go. */
+  undo(): readonly StillMounted[] {
+    const left: StillMounted[] = [];
+    for (const spot of this.#made.splice(0).reverse()) {
+      try {
+        withFd(this.#kernel, spot.parent, () => this.#unmount(spot));
+      } catch (error) {
+        left.push({ target: spot.target, reason: reasonOf(error) });
+      }
+    }
+    return left;
+  }
+
+  #unmount(spot: Spot): void {
+    try {
+      unmountAt(this.#kernel, spot);
+    } catch (error) {
+      // Somebody walked in already; out of sight it does no harm.
+      if (!isErrno(error, Errno.EBUSY)) throw error;
+      unmountAt(this.#kernel, spot, MNT_DETACH);
+    }
+  }
+}
+
+/** True when the path of the target leads to what was just mounted at the spot. */
+function isInPlace(kernel: Kernel, root: Root, target: Target, spot: Spot): boolean {
+  try {
+    const fd = openDirectoryBeneath(kernel, root.fd, target.relativePath);
+    const found = withFd(kernel, fd, () => statFd(kernel, fd).mountId);
+    return found === mountIdAt(kernel, spot) && found !== statFd(kernel, spot.parent).mountId;
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) return false;
+    throw error;
+  }
+}
+
+/** Opens a directory of the way to a target, or the target itself, and makes it where it is missing. */
+function makeTargetDirectory(kernel: Kernel, from: number, path: string, target: Target): number {
+  try {
+    return makeDirectoryBeneath(kernel, from, path, mountPointMode);
+  } catch (error) {
+    if (isErrno(error, Errno.ELOOP, Errno.ENOTDIR)) {
+      throw new VolumeError(
+        "target-occupied",
+        `${target.path} is not a directory: a link or a file has come on the way to it`,
+        { cause: error, hint: "see who may write to the directories above it" },
+      );
+    }
+    if (isErrno(error, Errno.EROFS)) {
+      throw new VolumeError("mount-failed", `the mount point ${target.path} cannot be made`, {
+        cause: error,
+        hint: "the filesystem it belongs on is read-only: make the directory beforehand",
+      });
+    }
+    if (isErrno(error, Errno.ENOSPC, Errno.EDQUOT)) {
+      throw new VolumeError("no-space", `there is no space to make ${target.path}`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
