@@ -1,12 +1,15 @@
 import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
-import { statFd, statOrNull } from "../linux/files.ts";
+import { procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import {
+  AT_SYMLINK_NOFOLLOW,
   isRegularFile,
   type Kernel,
   O_CREAT,
+  O_DIRECTORY,
   O_EXCL,
   O_NOFOLLOW,
   O_NONBLOCK,
+  O_PATH,
   O_RDONLY,
   O_RDWR,
 } from "../linux/kernel.ts";
@@ -126,6 +129,22 @@ export function decideImageBytes(
   return Math.max(asked, fileBytes);
 }
 
+/**
+ * Removes an image that this run made. Its folder is held open and the file is looked at first:
+ * whoever turned the path elsewhere meanwhile loses nothing there. False when it is not there any more.
+ */
+export function removeImage(kernel: Kernel, fd: number, path: string): boolean {
+  const slash = path.lastIndexOf("/");
+  const folderPath = slash < 0 ? "." : path.slice(0, slash + 1);
+  return withFd(kernel, kernel.open(folderPath, O_PATH | O_DIRECTORY), (folder) => {
+    const there = `${procPath(folder)}/${path.slice(slash + 1)}`;
+    const [found, own] = [statOrNull(kernel, there, AT_SYMLINK_NOFOLLOW), statFd(kernel, fd)];
+    if (found?.inode !== own.inode || found.device !== own.device) return false;
+    kernel.unlink(there);
+    return true;
+  });
+}
+
 /** Opens and locks the image. */
 export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
   const { path } = request;
@@ -166,7 +185,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       return { path, fd, fileBytes, wantedBytes, created, loopPath };
     } finally {
       if (!done) {
-        if (created) kernel.unlink(path);
+        if (created) removeImage(kernel, fd, path);
         kernel.close(fd);
       }
     }

@@ -13,7 +13,7 @@ import {
 } from "./device.ts";
 import { type Disk, deviceDisk, grownDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import { imageDisk, type OpenImage, openImage, wholeSectors } from "./image.ts";
+import { imageDisk, type OpenImage, openImage, removeImage, wholeSectors } from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
@@ -200,7 +200,11 @@ export class Source {
       this.#closeDevice();
       if (this.#attachedPath !== null) detachLoop(this.#kernel, this.#attachedPath);
       // Before the lock goes: a run that waits for it must see that the file is gone.
-      if (this.#image?.created === true && this.#untouched) this.#kernel.unlink(this.#image.path);
+      const image = this.#image;
+      if (image !== null && image.fd !== null && image.created && this.#untouched) {
+        const isRemoved = removeImage(this.#kernel, image.fd, image.path);
+        if (!isRemoved) note(`the new image ${image.path} was moved meanwhile, and is left there`);
+      }
     } catch (error) {
       note(`${this.#image?.path ?? ""} could not be put back as it was: ${String(error)}`);
     } finally {
