@@ -1,7 +1,12 @@
 import { copyOffsets, superblockBytes } from "../btrfs/superblock.ts";
 import { reasonOf, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
-import { isRegularFile, type Kernel, type ProgramResult } from "../linux/kernel.ts";
+import {
+  type FileStatus,
+  isRegularFile,
+  type Kernel,
+  type ProgramResult,
+} from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.ts";
@@ -19,13 +24,20 @@ const systemFolders = [
   "/bin",
 ];
 
-/** The path of mkfs.btrfs: from the PATH, or where systems keep it when the PATH leaves that out. */
+/** Where every user may write, anybody could have put a program for root to run. */
+const isForAll = (status: FileStatus | null): boolean => ((status?.mode ?? 0) & 0o002) !== 0;
+
+/**
+ * The path of mkfs.btrfs: from the PATH, or where systems keep it when the PATH leaves that out. Who
+ * sets root's PATH is trusted (sudo and systemd set it), but a slip such as PATH=/tmp:… is not.
+ */
 export function findMkfs(kernel: Kernel): string {
   const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
   for (const folder of [...folders, ...systemFolders]) {
     const path = `${folder}/mkfs.btrfs`;
     const status = statOrNull(kernel, path);
-    if (status !== null && isRegularFile(status) && (status.mode & 0o111) !== 0) return path;
+    if (status === null || !isRegularFile(status) || (status.mode & 0o111) === 0) continue;
+    if (!isForAll(status) && !isForAll(statOrNull(kernel, folder))) return path;
   }
   throw new VolumeError("mkfs-missing", "there is no mkfs.btrfs on this system to format with", {
     hint: "install it: apt-get install btrfs-progs",
