@@ -22,7 +22,7 @@ import { openTop } from "./places.ts";
 import type { ErrorReport } from "./report.ts";
 import { openSource, type Source } from "./source.ts";
 import { openInVolume } from "./subvolumes.ts";
-import { type CopyReport, lookAtCopies } from "./superblocks.ts";
+import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -219,10 +219,10 @@ function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
   if (superblock === null) return { ...nothing.bytes, device: sizeBytes };
   return {
     device: sizeBytes,
-    filesystem: Number(superblock.deviceBytes),
-    used: Number(superblock.usedBytes),
+    filesystem: countOrNull(superblock.deviceBytes),
+    used: countOrNull(superblock.usedBytes),
     writable: null,
-    unallocated: Number(superblock.deviceBytes - superblock.deviceUsedBytes),
+    unallocated: countOrNull(superblock.deviceBytes - superblock.deviceUsedBytes),
   };
 }
 

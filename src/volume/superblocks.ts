@@ -42,6 +42,10 @@ function readCopy(disk: Disk, offset: number): Copy {
   }
 }
 
+/** What a disk says of itself may be anything: a number that cannot be a true count is not reported. */
+export const countOrNull = (value: bigint): number | null =>
+  value >= 0n && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : null;
+
 /** The copies on a disk, and the one that counts: the primary if it is intact, else the newest. */
 export function lookAtCopies(disk: Disk): {
   readonly copies: readonly CopyReport[];
@@ -61,7 +65,7 @@ export function lookAtCopies(disk: Disk): {
     const isStale =
       superblock !== null &&
       (superblock.fsid !== newest?.fsid || superblock.generation < newest.generation);
-    const generation = superblock === null ? null : Number(superblock.generation);
+    const generation = superblock === null ? null : countOrNull(superblock.generation);
     return { offset, state: isStale ? ("stale" as const) : state, generation };
   });
   return { copies, newest };
