@@ -3,7 +3,7 @@ import { lookAtCopies } from "../../src/volume/superblocks.ts";
 import { glance, judge, type Verdict } from "../../src/volume/verdict.ts";
 import { demandSafeDecisions } from "./decision-check.ts";
 import { bytesIn, fields, isSound, primaryPlace, superblockBytes } from "./own-superblock.ts";
-import { bytesOf, diskOf, type Meter, type Sketch } from "./sketch.ts";
+import { bytesOf, diskOf, isZero, type Meter, type Sketch } from "./sketch.ts";
 import {
   contradictsBlank,
   demand,
@@ -80,7 +80,7 @@ function demandTrue(verdict: Verdict, sketch: Sketch): void {
         "damaged, by a mirror that does not fit",
       );
       demand(
-        primary.every((byte) => byte === 0) || namesSame(primary, verdict.mirror.block),
+        isZero(primary) || namesSame(primary, verdict.mirror.block),
         "damaged, but the primary does not name this mirror",
       );
       demandAgreement(
@@ -136,11 +136,10 @@ function demandAgreement(
   }
 }
 
+const endBytes = 128 * 1024;
 const holdsSomethingForeign = (sketch: Sketch): boolean =>
-  [
-    bytesOf(sketch, 0, headBytes),
-    bytesOf(sketch, Math.max(0, sketch.sizeBytes - 2 * 65_536), 2 * 65_536),
-  ].some((bytes) => bytes.some((byte) => byte !== 0));
+  !isZero(bytesOf(sketch, 0, headBytes)) ||
+  !isZero(bytesOf(sketch, Math.max(0, sketch.sizeBytes - endBytes), endBytes));
 
 /** The short look of a warm boot goes on only with what the long one would not refuse. */
 function demandSafeGlance(verdict: Verdict, sketch: Sketch): void {

@@ -9,7 +9,7 @@ import {
   superblockBytes,
   superblockMagic,
 } from "./own-superblock.ts";
-import { bytesOf, type Sketch, type Span } from "./sketch.ts";
+import { bytesOf, isZero, type Sketch, type Span } from "./sketch.ts";
 
 /** What must hold of a verdict, from the contract and the sketch alone: nothing of src is used. */
 
@@ -18,7 +18,6 @@ const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** Throws the claim's opposite in words. */
