@@ -6,7 +6,7 @@ import { parseSelector } from "../volume/selector.ts";
 export const actions = ["up", "plan", "status", "down"] as const;
 export type Action = (typeof actions)[number];
 
-/** One option of the command line: the source of parsing, help and, later, completion. */
+/** One option of the command line: the source of parsing, help and completion. */
 export interface OptionSpec {
   readonly name: `--${string}`;
   /** What stands for the value in the help; without it the option is a switch. */
@@ -14,6 +14,8 @@ export interface OptionSpec {
   readonly help: string;
   /** What completes the value. */
   readonly completes?: "file" | "directory" | "device" | readonly string[];
+  /** Options that cannot be given beside it. */
+  readonly rivals?: readonly string[];
   readonly actions: readonly Action[];
 }
 
@@ -34,6 +36,7 @@ export const optionSpecs: readonly OptionSpec[] = [
     value: "DISK",
     help: "the disk: a path, serial=ID, uuid=UUID or label=NAME (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
     completes: "device",
+    rivals: ["--image", "--size"],
     actions: available,
   },
   {
@@ -41,12 +44,14 @@ export const optionSpecs: readonly OptionSpec[] = [
     value: "FILE",
     help: "use a sparse file as the disk, through a loop device; made if missing",
     completes: "file",
+    rivals: ["--device"],
     actions: available,
   },
   {
     name: "--size",
     value: "SIZE",
     help: "size of the image, with K, M, G or T; larger than it is: it grows (default 64G)",
+    rivals: ["--device"],
     actions: available,
   },
   {

@@ -285,3 +285,23 @@ describe("each command takes its own options and no other", () => {
     }
   });
 });
+
+/** An option with a value that is good. */
+const example = ({ name, value, completes }: (typeof optionSpecs)[number]): readonly string[] => {
+  if (value === undefined) return [name];
+  return [name, typeof completes === "object" ? (completes[0] ?? "") : "1"];
+};
+const pairs = optionSpecs.flatMap((one) =>
+  optionSpecs
+    .filter((other) => other !== one)
+    .map((other) => [one.name, other.name, one, other] as const),
+);
+
+test.each(pairs)("%s excludes %s exactly where both are refused", (_one, _other, one, other) => {
+  const argv = [...example(one), ...example(other)];
+  // A size wants an image; where the disk is another one, it is wrong anyway.
+  if (argv.includes("--size") && !argv.includes("--device")) argv.push("--image", "/i");
+  if (one.rivals?.includes(other.name))
+    expectRefused(() => up(...argv), "usage", /--device|--size/);
+  else expect(up(...argv).action).toBe("up");
+});
