@@ -61,7 +61,7 @@ Print a completion script for a shell.
 
 Examples:
   arcbox-agent completion bash > /usr/local/share/bash-completion/completions/arcbox-agent
-  arcbox-agent completion zsh > /usr/share/zsh/site-functions/_arcbox-agent
+  arcbox-agent completion zsh > /usr/local/share/zsh/site-functions/_arcbox-agent
   arcbox-agent completion fish > /usr/share/fish/vendor_completions.d/arcbox-agent.fish
 `;
 

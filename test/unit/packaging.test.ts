@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { completionHelp } from "../../src/cli/help.ts";
 
 const file = (...path: string[]): string =>
   readFileSync(join(import.meta.dir, "..", "..", ...path), "utf8");
@@ -24,4 +25,10 @@ test("every file of the project that the README links to is there", () => {
   );
   expect(links.length).toBeGreaterThan(3);
   for (const path of links) expect(file(path ?? "")).not.toBe("");
+});
+
+test("the completion that the packaging notes install goes where the program's help says", () => {
+  const lines = file("packaging", "README.md").match(/^arcbox-agent completion .*$/gm) ?? [];
+  expect(lines.length).toBeGreaterThan(0);
+  for (const line of lines) expect(completionHelp).toContain(`  ${line}\n`);
 });
