@@ -1,6 +1,6 @@
 import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "../volume/error.ts";
-import { completionScripts, shells } from "./completion.ts";
+import { completionScripts, shells } from "./completion/index.ts";
 import { completionHelp } from "./help.ts";
 import { print } from "./terminal.ts";
 
