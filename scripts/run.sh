@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `npm run demo` and `npm test`: sets the machine up, builds the program, runs scripts/demo.ts or
-# scripts/test.ts. In Bash, because a fresh machine has nothing else that can do the set-up.
+# `npm run demo`, `npm test` and `npm run bench`: sets the machine up, builds the program, runs
+# scripts/demo.ts, scripts/test.ts or bench/main.ts. In Bash, because a fresh machine has nothing
+# else that can do the set-up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # A plain user's PATH leaves out the places where mkfs.btrfs and losetup are.
@@ -8,6 +9,8 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 what=$1
 shift
+script=scripts/$what.ts
+[ "$what" != bench ] || script=bench/main.ts
 
 # What real volumes need and this machine does not have, with commas between.
 lacking=""
@@ -41,23 +44,24 @@ look_at_machine() {
 
 stop_where_lacking() {
   [ -n "$lacking" ] || return 0
-  echo "The demo cannot run, because this machine lacks: $lacking." >&2
+  echo "The $what cannot run, because this machine lacks: $lacking." >&2
   exit 1
 }
 
 look_at_machine
-if [ "$what" = demo ]; then
+# Only the tests can do something with a machine that lacks something.
+if [ "$what" != test ]; then
   stop_where_lacking
-  # One demo at a time in this folder: the lock goes on to the demo and ends with it.
+  # One at a time in this folder: the lock goes on to the demo or the bench and ends with it.
   exec 9<package.json
-  flock -n 9 || { echo "The demo is already running in this folder." >&2; exit 1; }
+  flock -n 9 || { echo "The demo or the bench is already running in this folder." >&2; exit 1; }
 fi
 
 bash scripts/setup.sh "$what"
 export PATH="$PWD/node_modules/.bin:$PATH"
 programs=$(bash scripts/setup.sh missing "$what" | cut -d' ' -f1 | paste -sd, | sed 's/,/, /g')
 [ -z "$programs" ] || lack "$programs"
-[ "$what" != demo ] || stop_where_lacking
+[ "$what" = test ] || stop_where_lacking
 npm run --silent build >/dev/null # says nothing but errors
 
 export LACKING=$lacking
@@ -65,6 +69,6 @@ export LACKING=$lacking
 # starting meanwhile would copy it and keep the volume alive, and none outlives this run, even if
 # it is killed outright.
 if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
-  exec unshare --mount --propagation private bun "scripts/$what.ts" "$@"
+  exec unshare --mount --propagation private bun "$script" "$@"
 fi
-exec bun "scripts/$what.ts" "$@"
+exec bun "$script" "$@"

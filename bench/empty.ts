@@ -1,0 +1,2 @@
+// What every executable of Bun costs before its first line.
+export {};

@@ -1,0 +1,76 @@
+/** What the bench found out: docs/performance.json. Milliseconds of medians, if a name says no more. */
+export interface ProgramResult {
+  readonly program: string;
+  readonly title: string;
+  readonly wallMs: number;
+  readonly leastWallMs: number;
+  readonly cpuMs: number;
+  readonly peakRssMib: number;
+  /** Null for a program that has no disk. */
+  readonly writtenKib: number | null;
+  readonly generations: number | null;
+  readonly processes: number;
+  /** Medians of the ratios within each round; null where the other did not run. */
+  readonly toLimit: number | null;
+  readonly toRust: number | null;
+  readonly cpuToRust: number | null;
+}
+
+export interface ScenarioResult {
+  readonly scenario: string;
+  readonly title: string;
+  readonly programs: readonly ProgramResult[];
+}
+
+/** Milliseconds after the disk appeared. */
+export interface AppearanceResult {
+  readonly appears: "node" | "medium";
+  readonly program: string;
+  readonly title: string;
+  readonly openedMs: number;
+  readonly mountedMs: number;
+  readonly mostMountedMs: number;
+  readonly exitedMs: number;
+}
+
+export interface WaitingResult {
+  readonly program: string;
+  readonly title: string;
+  readonly wakeUpsPerSecond: number;
+}
+
+export interface StatusResult {
+  readonly volume: string;
+  readonly statusMs: number;
+  readonly aboveStartMs: number;
+}
+
+/** One line of issue-like promises: what was measured, and what is allowed. */
+export interface Bar {
+  readonly bar: string;
+  readonly measured: string;
+  readonly allowed: string;
+  readonly met: boolean;
+}
+
+export interface Machine {
+  readonly kernel: string;
+  readonly cpus: string;
+  readonly memoryGib: number;
+  readonly mkfs: string;
+  readonly bun: string;
+  readonly imagesOn: string;
+}
+
+export interface Results {
+  readonly at: string;
+  readonly machine: Machine;
+  readonly runs: number;
+  readonly scenarios: readonly ScenarioResult[];
+  /** Of a warm `up`, as its own report says it: from the first line to the report. */
+  readonly insideMs: number | null;
+  readonly appearance: readonly AppearanceResult[];
+  readonly waiting: readonly WaitingResult[];
+  readonly status: readonly StatusResult[];
+  readonly bars: readonly Bar[];
+}

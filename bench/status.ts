@@ -1,0 +1,63 @@
+/** What `status` costs on volumes of different sizes. Filling the largest takes minutes. */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { interleaved } from "./boot.ts";
+import { built, ours } from "./build.ts";
+import { Disk } from "./disk.ts";
+import type { StatusResult } from "./results.ts";
+import { median, numbersOf, sample } from "./sample.ts";
+import { smallBytes } from "./scenarios.ts";
+
+const subvolumeCount = 5000;
+const snapshotCount = 5000;
+const fileCount = 1_000_000;
+
+interface Content {
+  readonly volume: string;
+  readonly subvolumes: boolean;
+  readonly files: boolean;
+}
+
+const contents: readonly Content[] = [
+  { volume: "new", subvolumes: false, files: false },
+  { volume: "10,000 subvolumes and snapshots", subvolumes: true, files: false },
+  { volume: "10,000 subvolumes and snapshots, 1,000,000 files", subvolumes: true, files: true },
+];
+
+const workload = (...words: readonly string[]): readonly number[] =>
+  numbersOf([built("workload"), ...words]);
+
+function fill({ subvolumes, files }: Content, root: string): void {
+  const docker = join(root, "var/lib/docker");
+  if (files) workload("tiny", join(docker, "files"), String(fileCount));
+  if (!subvolumes) return;
+  for (const name of ["subvolumes", "snapshots"]) mkdirSync(join(docker, name));
+  workload("subvolumes", join(docker, "subvolumes"), String(subvolumeCount));
+  // Of the subvolume that has the files: each then has them all.
+  workload("snapshot", docker, join(docker, "snapshots"), "0", String(snapshotCount));
+}
+
+export function measureStatus(rounds: number, folder: string): StatusResult[] {
+  const scratch = join(folder, "status");
+  const disks: Disk[] = [];
+  try {
+    const runs = contents.map((content, i) => {
+      process.stderr.write(`filling a volume: ${content.volume}\n`);
+      const disk = new Disk(join(scratch, String(i)), smallBytes);
+      disks.push(disk);
+      const where = ["--device", disk.device, "--root", disk.root];
+      sample([ours, "volume", "up", ...where]);
+      fill(content, disk.root);
+      return () => sample([ours, "volume", "status", "--json", ...where]).wallMs;
+    });
+    const start = () => sample([ours, "--version"]).wallMs;
+    const [starts = [], ...measured] = interleaved("status", rounds, [start, ...runs]);
+    return contents.map(({ volume }, i) => {
+      const statusMs = median(measured[i] ?? []);
+      return { volume, statusMs, aboveStartMs: statusMs - median(starts) };
+    });
+  } finally {
+    for (const disk of disks) disk.close();
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
