@@ -11,7 +11,7 @@ import { chart } from "./chart.ts";
 import { measureFormatOptions } from "./format-options.ts";
 import { measureInside } from "./inside.ts";
 import { describeMachine, load } from "./machine.ts";
-import { type Options, parseOptions, usage } from "./options.ts";
+import { type Options, parseOptions, type ScenarioName, usage } from "./options.ts";
 import { availablePrograms } from "./programs.ts";
 import type { Results, ScenarioResult } from "./results.ts";
 import { scenarios } from "./scenarios.ts";
@@ -22,7 +22,7 @@ const quietLoad = 0.5;
 
 async function measure(options: Options, folder: string): Promise<Results> {
   const { runs, only, compare } = options;
-  const isWanted = (name: string): boolean => only.length === 0 || only.includes(name);
+  const isWanted = (name: ScenarioName): boolean => only.length === 0 || only.includes(name);
   const programs = availablePrograms(compare);
   const boots: ScenarioResult[] = scenarios
     .filter(({ name }) => isWanted(name))

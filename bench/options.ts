@@ -4,7 +4,7 @@ export interface Options {
   /** Counted runs of each program in each scenario. */
   readonly runs: number;
   /** Names of scenarios; all when empty. */
-  readonly only: readonly string[];
+  readonly only: readonly ScenarioName[];
   /** Another executable of ours to run beside the built one. */
   readonly compare: string | undefined;
   /** Where the images go. */
@@ -19,14 +19,31 @@ export interface Options {
 
 const leastRuns = 1;
 
+const scenarioNames = [
+  "warm",
+  "mounted",
+  "cold",
+  "cold-large",
+  "growth",
+  "start",
+  "appearance",
+] as const;
+export type ScenarioName = (typeof scenarioNames)[number];
+
 export const usage = `npm run bench -- [options]
   --runs N           counted runs of each (default 25; of --format-options 3 rounds)
-  --only A,B         some scenarios: warm, mounted, cold, cold-large, growth, start, appearance
+  --only A,B         some scenarios: ${scenarioNames.join(", ")}
   --status           also \`status\` on a volume of 10,000 subvolumes and 1,000,000 files (minutes)
   --format-options   the node sizes of mkfs.btrfs on what a container host does (minutes), only that
   --compare FILE     also this executable of the same program
   --folder DIR       where the images go (default: the temporary folder)
   --write            write docs/performance.json and .svg, or docs/format-options.json`;
+
+function scenarioNamed(word: string): ScenarioName {
+  const name = scenarioNames.find((known) => known === word);
+  if (name === undefined) throw new TypeError(`--only: there is no scenario ${word}`);
+  return name;
+}
 
 /** Throws a TypeError that names the wrong flag. */
 export function parseOptions(words: string[]): Options {
@@ -47,7 +64,7 @@ export function parseOptions(words: string[]): Options {
   if (!Number.isInteger(runs) || runs < leastRuns) throw new TypeError("--runs takes a number");
   return {
     runs,
-    only: values.only.split(",").filter(Boolean),
+    only: values.only.split(",").filter(Boolean).map(scenarioNamed),
     compare: values.compare,
     folder: values.folder,
     status: values.status,

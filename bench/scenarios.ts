@@ -1,6 +1,7 @@
 import { GiB } from "../test/kit/image.ts";
 import { built, ours } from "./build.ts";
 import type { Disk } from "./disk.ts";
+import type { ScenarioName } from "./options.ts";
 import type { ProgramName } from "./programs.ts";
 
 const TiB = 1024 * GiB;
@@ -18,7 +19,7 @@ export interface Lane {
 }
 
 export interface Scenario {
-  readonly name: string;
+  readonly name: ScenarioName;
   readonly title: string;
   readonly sizeBytes: number;
   readonly without: readonly ProgramName[];
@@ -34,7 +35,7 @@ const formatted = ({ disk, runOnce }: Lane): void => {
   disk.unmount();
 };
 
-const cold = (name: string, title: string, sizeBytes: number): Scenario => ({
+const cold = (name: ScenarioName, title: string, sizeBytes: number): Scenario => ({
   name,
   title,
   sizeBytes,
