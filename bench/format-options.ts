@@ -77,7 +77,7 @@ export function measureFormatOptions(rounds: number, folder: string): FormatOpti
     const full = inTurn("filling", 1, volumes, (volume) => ({
       manyMetadataMib: fillWithMany(volume),
     }));
-    const many = inTurn("a million files", rounds * 3, volumes, measureMany);
+    const many = inTurn("a million files", rounds, volumes, measureMany);
     const measured = volumes.map((_, i) => [work, full, many].flatMap((runs) => runs[i] ?? []));
     const results = {
       at: new Date().toISOString(),
