@@ -73,10 +73,10 @@ function delays(): () => string {
   return () => `${leastDelayMs + ((run++ * delayStepMs) % pollMs)}`;
 }
 
-function nodes(rounds: number, disk: Disk, folder: string): AppearanceResult[] {
+async function nodes(rounds: number, disk: Disk, folder: string): Promise<AppearanceResult[]> {
   const node = join(folder, "dev/disk");
   mkdirSync(join(folder, "dev"));
-  const runs = interleaved(
+  const runs = await interleaved(
     "a node that appears",
     rounds,
     waiters.map(({ up }) => {
@@ -93,11 +93,11 @@ function nodes(rounds: number, disk: Disk, folder: string): AppearanceResult[] {
 }
 
 /** The Rust procedure does not wait for a medium: it would format, so only ours is measured. */
-function media(rounds: number, disk: Disk): AppearanceResult[] {
+async function media(rounds: number, disk: Disk): Promise<AppearanceResult[]> {
   const waiter = waiters.slice(0, 1);
   const loop = addEmptyLoop();
   try {
-    const runs = interleaved(
+    const runs = await interleaved(
       "a medium that appears",
       rounds,
       waiter.map(({ up }) => {
@@ -118,16 +118,19 @@ function media(rounds: number, disk: Disk): AppearanceResult[] {
   }
 }
 
-export function measureAppearance(rounds: number, folder: string): AppearanceResult[] {
+export async function measureAppearance(
+  rounds: number,
+  folder: string,
+): Promise<AppearanceResult[]> {
   const scratch = join(folder, "appearance");
   const disk = new Disk(scratch, smallBytes);
   try {
     sample([ours, "volume", "up", "--device", disk.device, "--root", disk.root]);
     disk.unmount();
-    const byNode = nodes(rounds, disk, scratch);
+    const byNode = await nodes(rounds, disk, scratch);
     // Two devices of one image are two disks with one filesystem: the first must be gone.
     disk.close();
-    return [...byNode, ...media(rounds, disk)];
+    return [...byNode, ...(await media(rounds, disk))];
   } finally {
     disk.close();
     rmSync(scratch, { recursive: true });

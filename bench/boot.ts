@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Disk } from "./disk.ts";
+import { stopIfAsked } from "./interruption.ts";
 import type { Program } from "./programs.ts";
 import { progress } from "./progress.ts";
 import type { ProgramResult, ScenarioResult } from "./results.ts";
@@ -25,14 +26,15 @@ interface Contender {
 }
 
 /** Each in turn, `rounds` times, beginning with another one every time; the first round is for practice. */
-export function interleaved<T>(
+export async function interleaved<T>(
   what: string,
   rounds: number,
   contenders: readonly (() => T)[],
-): T[][] {
+): Promise<T[][]> {
   const results: T[][] = contenders.map(() => []);
   for (let round = 0; round <= rounds; round++) {
     progress(what, round, rounds);
+    await stopIfAsked();
     for (let turn = 0; turn < contenders.length; turn++) {
       const which = (round + turn) % contenders.length;
       const result = contenders[which]?.();
@@ -115,12 +117,12 @@ function resultsOf(contenders: readonly Contender[], runs: readonly Run[][]): Pr
   });
 }
 
-export function runScenario(
+export async function runScenario(
   scenario: Scenario,
   programs: readonly Program[],
   rounds: number,
   folder: string,
-): ScenarioResult {
+): Promise<ScenarioResult> {
   const taking = programs.filter(({ name }) => !scenario.without.includes(name));
   const disks: Disk[] = [];
   const scratch = join(folder, scenario.name);
@@ -131,7 +133,7 @@ export function runScenario(
       disks.push(disk);
       return contenderOf(program, scenario, disk, scratch);
     });
-    const runs = interleaved(
+    const runs = await interleaved(
       scenario.name,
       rounds,
       contenders.map(({ run }) => run),
@@ -148,7 +150,11 @@ export function runScenario(
 }
 
 /** What an executable of Bun costs before it does anything, and ours with what it loads. */
-export function runStart(rounds: number, folder: string, compare?: string): ScenarioResult {
+export async function runStart(
+  rounds: number,
+  folder: string,
+  compare?: string,
+): Promise<ScenarioResult> {
   const words: readonly (readonly [string, string, readonly string[]])[] = [
     ...startPrograms.map(({ program, title, words }) => [program, title, words] as const),
     ...(compare === undefined
@@ -163,7 +169,7 @@ export function runStart(rounds: number, folder: string, compare?: string): Scen
       countProcesses: () => countProcesses(words, join(folder, "strace.log")),
     }),
   );
-  const runs = interleaved(
+  const runs = await interleaved(
     "start",
     rounds,
     contenders.map(({ run }) => run),

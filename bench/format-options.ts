@@ -10,6 +10,7 @@ import {
   measureWork,
   metrics,
 } from "./format-options/work.ts";
+import { stopIfAsked } from "./interruption.ts";
 import { describeMachine } from "./machine.ts";
 import { progress } from "./progress.ts";
 import type { Machine } from "./results.ts";
@@ -32,18 +33,19 @@ interface FormatOptionsResults {
 }
 
 /** Every volume in turn, round after round; what each measured. */
-function inTurn(
+async function inTurn(
   what: string,
   rounds: number,
   volumes: readonly Volume[],
   work: (volume: Volume) => Measured,
-): Measured[][] {
+): Promise<Measured[][]> {
   const measured: Measured[][] = volumes.map(() => []);
   for (let round = 0; round < rounds; round++) {
     progress(what, round, rounds);
     for (let turn = 0; turn < volumes.length; turn++) {
       const which = (round + turn) % volumes.length;
       const volume = volumes[which];
+      await stopIfAsked();
       if (volume !== undefined) measured[which]?.push(work(volume));
     }
   }
@@ -68,16 +70,19 @@ function tableOf({ rows }: FormatOptionsResults): string {
   ]);
 }
 
-export function measureFormatOptions(rounds: number, folder: string): FormatOptionsResults {
+export async function measureFormatOptions(
+  rounds: number,
+  folder: string,
+): Promise<FormatOptionsResults> {
   const scratch = join(folder, "format-options");
   const volumes: Volume[] = [];
   try {
     for (const size of nodeSizes) volumes.push(new Volume(join(scratch, String(size)), size));
-    const work = inTurn("work", rounds, volumes, measureWork);
-    const full = inTurn("filling", 1, volumes, (volume) => ({
+    const work = await inTurn("work", rounds, volumes, measureWork);
+    const full = await inTurn("filling", 1, volumes, (volume) => ({
       manyMetadataMib: fillWithMany(volume),
     }));
-    const many = inTurn("a million files", rounds, volumes, measureMany);
+    const many = await inTurn("a million files", rounds, volumes, measureMany);
     const measured = volumes.map((_, i) => [work, full, many].flatMap((runs) => runs[i] ?? []));
     const results = {
       at: new Date().toISOString(),

@@ -10,6 +10,7 @@ import { build } from "./build.ts";
 import { chart } from "./chart.ts";
 import { measureFormatOptions } from "./format-options.ts";
 import { measureInside } from "./inside.ts";
+import { isStopped, stopOnSignals } from "./interruption.ts";
 import { describeMachine, load } from "./machine.ts";
 import { type Options, parseOptions, type ScenarioName, usage } from "./options.ts";
 import { availablePrograms } from "./programs.ts";
@@ -24,19 +25,20 @@ async function measure(options: Options, folder: string): Promise<Results> {
   const { runs, only, compare } = options;
   const isWanted = (name: ScenarioName): boolean => only.length === 0 || only.includes(name);
   const programs = availablePrograms(compare);
-  const boots: ScenarioResult[] = scenarios
-    .filter(({ name }) => isWanted(name))
-    .map((scenario) => runScenario(scenario, programs, runs, folder));
-  if (isWanted("start")) boots.push(runStart(runs, folder, compare));
+  const boots: ScenarioResult[] = [];
+  for (const scenario of scenarios) {
+    if (isWanted(scenario.name)) boots.push(await runScenario(scenario, programs, runs, folder));
+  }
+  if (isWanted("start")) boots.push(await runStart(runs, folder, compare));
   const measured = {
     at: new Date().toISOString(),
     machine: describeMachine(folder),
     runs,
     scenarios: boots,
     insideMs: isWanted("warm") ? measureInside(runs, folder) : null,
-    appearance: isWanted("appearance") ? measureAppearance(runs, folder) : [],
+    appearance: isWanted("appearance") ? await measureAppearance(runs, folder) : [],
     waiting: isWanted("appearance") ? await measureWaiting(folder) : [],
-    status: options.status ? measureStatus(runs, folder) : [],
+    status: options.status ? await measureStatus(runs, folder) : [],
   };
   return { ...measured, bars: barsOf(measured) };
 }
@@ -50,7 +52,7 @@ async function bench(options: Options, folder: string): Promise<void> {
   build();
   if (load() > quietLoad) console.error("This machine is busy: only ratios mean something.");
   if (options.formatOptions) {
-    const found = measureFormatOptions(options.runs, folder);
+    const found = await measureFormatOptions(options.runs, folder);
     await writeJson(options.write ? "docs/format-options.json" : "dist/format-options.json", found);
     return;
   }
@@ -68,13 +70,16 @@ async function main(): Promise<number> {
     console.error(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
     return 2;
   }
-  // A signal reaches the program that is being measured too. That run then fails, and what it
-  // leaves is cleaned up on the way out.
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => {});
+  stopOnSignals();
   const folder = realpathSync(mkdtempSync(join(options.folder ?? tmpdir(), "arcbox-bench-")));
   try {
     await bench(options, folder);
     return 0;
+  } catch (error) {
+    // A signal from the terminal reaches the program that is being measured too, and fails it.
+    const stopped = await isStopped();
+    console.error(stopped ? "\nStopped, and cleaned up." : `\nThe bench failed: ${String(error)}`);
+    return stopped ? 130 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -45,7 +45,7 @@ export interface StatusResult {
   readonly aboveStartMs: number;
 }
 
-/** One line of issue-like promises: what was measured, and what is allowed. */
+/** One promise: what was measured, and what is allowed. */
 export interface Bar {
   readonly bar: string;
   readonly measured: string;

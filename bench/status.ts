@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { interleaved } from "./boot.ts";
 import { built, ours } from "./build.ts";
 import { Disk } from "./disk.ts";
+import { stopIfAsked } from "./interruption.ts";
 import type { StatusResult } from "./results.ts";
 import { median, numbersOf, sample } from "./sample.ts";
 import { smallBytes } from "./scenarios.ts";
@@ -37,21 +38,23 @@ function fill({ subvolumes, files }: Content, root: string): void {
   workload("snapshot", docker, join(docker, "snapshots"), "0", String(snapshotCount));
 }
 
-export function measureStatus(rounds: number, folder: string): StatusResult[] {
+export async function measureStatus(rounds: number, folder: string): Promise<StatusResult[]> {
   const scratch = join(folder, "status");
   const disks: Disk[] = [];
   try {
-    const runs = contents.map((content, i) => {
+    const runs: (() => number)[] = [];
+    for (const [i, content] of contents.entries()) {
+      await stopIfAsked();
       process.stderr.write(`filling a volume: ${content.volume}\n`);
       const disk = new Disk(join(scratch, String(i)), smallBytes);
       disks.push(disk);
       const where = ["--device", disk.device, "--root", disk.root];
       sample([ours, "volume", "up", ...where]);
       fill(content, disk.root);
-      return () => sample([ours, "volume", "status", "--json", ...where]).wallMs;
-    });
+      runs.push(() => sample([ours, "volume", "status", "--json", ...where]).wallMs);
+    }
     const start = () => sample([ours, "--version"]).wallMs;
-    const [starts = [], ...measured] = interleaved("status", rounds, [start, ...runs]);
+    const [starts = [], ...measured] = await interleaved("status", rounds, [start, ...runs]);
     return contents.map(({ volume }, i) => {
       const statusMs = median(measured[i] ?? []);
       return { volume, statusMs, aboveStartMs: statusMs - median(starts) };

@@ -16,13 +16,13 @@ test("a round in which the whole machine was slow does not change the ratio", ()
   expect(pairedRatio([2, 200, 200], [1, 100, 1])).toBe(2);
 });
 
-test("the contenders take turns, each begins a round, and the first round does not count", () => {
+test("the contenders take turns, each begins a round, and the first round does not count", async () => {
   const order: string[] = [];
   const contender = (name: string) => () => {
     order.push(name);
     return order.length;
   };
-  const results = interleaved("turns", 3, [contender("a"), contender("b"), contender("c")]);
+  const results = await interleaved("turns", 3, [contender("a"), contender("b"), contender("c")]);
   expect(order.join("")).toBe("abcbcacababc");
   expect(results.map((runs) => runs.length)).toEqual([3, 3, 3]);
   expect(results[0]?.[0]).toBe(6);
