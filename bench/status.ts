@@ -9,8 +9,9 @@ import type { StatusResult } from "./results.ts";
 import { median, numbersOf, sample } from "./sample.ts";
 import { smallBytes } from "./scenarios.ts";
 
-const subvolumeCount = 5000;
-const snapshotCount = 5000;
+// Taking a snapshot is a commit, making a subvolume is not: mostly these, or filling takes an hour.
+const subvolumeCount = 9000;
+const snapshotCount = 1000;
 const fileCount = 1_000_000;
 
 interface Content {
@@ -29,13 +30,15 @@ const workload = (...words: readonly string[]): readonly number[] =>
   numbersOf([built("workload"), ...words]);
 
 function fill({ subvolumes, files }: Content, root: string): void {
-  const docker = join(root, "var/lib/docker");
+  const whole = join(root, "run/arcbox/data");
+  const docker = join(whole, "@docker");
+  const many = join(whole, "@containerd/many");
   if (files) workload("tiny", join(docker, "files"), String(fileCount));
   if (!subvolumes) return;
-  for (const name of ["subvolumes", "snapshots"]) mkdirSync(join(docker, name));
-  workload("subvolumes", join(docker, "subvolumes"), String(subvolumeCount));
+  for (const name of ["", "subvolumes", "snapshots"]) mkdirSync(join(many, name));
+  workload("subvolumes", join(many, "subvolumes"), String(subvolumeCount));
   // Of the subvolume that has the files: each then has them all.
-  workload("snapshot", docker, join(docker, "snapshots"), "0", String(snapshotCount));
+  workload("snapshot", docker, join(many, "snapshots"), "0", String(snapshotCount));
 }
 
 export async function measureStatus(rounds: number, folder: string): Promise<StatusResult[]> {
