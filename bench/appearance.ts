@@ -149,31 +149,44 @@ function switches(pid: number): number {
   return count;
 }
 
-const settleMs = 1000;
-const watchMs = 2000;
-/** Any device of the machine that changes wakes a waiting program: the quietest of these counts. */
-const attempts = 3;
+/** How many events of devices the kernel has announced. Each may wake who waits for one. */
+const announced = (): string => readFileSync("/sys/kernel/uevent_seqnum", "utf8");
 
-/** Wake-ups per second while there is nothing to be woken for. */
+const settleMs = 1000;
+const windowMs = 100;
+const windows = 150;
+const enoughWindows = 20;
+
+/**
+ * Wake-ups per second while nothing is to be woken for: while no device of the machine changes.
+ * Null where that was never so for long enough.
+ */
+async function wakeUpsPerSecond(words: readonly string[]): Promise<number | null> {
+  const child = Bun.spawn([...words], { stdio: ["ignore", "ignore", "ignore"] });
+  let [wakeUps, quietWindows, wasQuiet] = [0, 0, false];
+  await Bun.sleep(settleMs);
+  for (let i = 0; i < windows && quietWindows < enoughWindows; i++) {
+    const [event, before] = [announced(), switches(child.pid)];
+    await Bun.sleep(windowMs);
+    const after = switches(child.pid);
+    const isQuiet = announced() === event;
+    // What woke it just before may keep it busy for a moment.
+    if (isQuiet && wasQuiet) {
+      wakeUps += after - before;
+      quietWindows++;
+    }
+    wasQuiet = isQuiet;
+  }
+  child.kill();
+  await child.exited;
+  return quietWindows < enoughWindows ? null : wakeUps / ((quietWindows * windowMs) / 1000);
+}
+
 export async function measureWaiting(folder: string): Promise<WaitingResult[]> {
   const results: WaitingResult[] = [];
   for (const { program, title, up } of waiters) {
-    let wakeUpsPerSecond = Number.POSITIVE_INFINITY;
-    for (let attempt = 0; attempt < attempts; attempt++) {
-      const child = Bun.spawn([...up(join(folder, "no-such-disk"), join(folder, "waiting"))], {
-        stdio: ["ignore", "ignore", "ignore"],
-      });
-      await Bun.sleep(settleMs);
-      const before = switches(child.pid);
-      await Bun.sleep(watchMs);
-      wakeUpsPerSecond = Math.min(
-        wakeUpsPerSecond,
-        (switches(child.pid) - before) / (watchMs / 1000),
-      );
-      child.kill();
-      await child.exited;
-    }
-    results.push({ program, title, wakeUpsPerSecond });
+    const words = up(join(folder, "no-such-disk"), join(folder, "waiting"));
+    results.push({ program, title, wakeUpsPerSecond: await wakeUpsPerSecond(words) });
   }
   return results;
 }

@@ -101,7 +101,7 @@ export function barsOf({ scenarios, insideMs, appearance, waiting, status }: Mea
     ...waiting
       .filter(({ program }) => program === "ours")
       .map(({ wakeUpsPerSecond }) =>
-        bar("waiting, wake-ups per second", wakeUpsPerSecond, 0, String),
+        bar("waiting, wake-ups per second", wakeUpsPerSecond ?? Number.NaN, 0, String),
       ),
     ...status.map(({ volume, aboveStartMs }) =>
       bar(`status above start, ${volume}`, aboveStartMs, limits.statusAboveStartMs, inMs),

@@ -36,7 +36,8 @@ export interface AppearanceResult {
 export interface WaitingResult {
   readonly program: string;
   readonly title: string;
-  readonly wakeUpsPerSecond: number;
+  /** Null where the machine was never quiet for long enough. */
+  readonly wakeUpsPerSecond: number | null;
 }
 
 export interface StatusResult {

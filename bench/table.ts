@@ -62,7 +62,7 @@ export function tableOf({ scenarios, appearance, waiting, status, bars }: Result
     ]),
     section("while it waits", [
       ["", "wake-ups per second"],
-      ...waiting.map(({ title, wakeUpsPerSecond }) => [title, wakeUpsPerSecond.toFixed(1)]),
+      ...waiting.map(({ title, wakeUpsPerSecond }) => [title, orDash(wakeUpsPerSecond, 1)]),
     ]),
     section("status --json", [
       ["volume", "ms", "above start"],
