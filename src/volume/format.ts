@@ -79,13 +79,12 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   const record = encodeIntent(sizeBytes, kernel.randomId());
   writeDurably(kernel, fd, [[middle, record]]);
   if (overwrite) {
-    // An old copy that survived beside a half-written filesystem would be taken for its repair.
+    // An old copy that survived beside a half-written filesystem would be taken for its repair. The
+    // primary goes last: zeroed beside a living mirror it would be damage, which is repaired unasked.
     const zeros = new Uint8Array(superblockBytes);
-    writeDurably(
-      kernel,
-      fd,
-      copyOffsets(sizeBytes).map((offset) => [offset, zeros]),
-    );
+    for (const offset of copyOffsets(sizeBytes).toReversed()) {
+      writeDurably(kernel, fd, [[offset, zeros]]);
+    }
   }
   // No discard: it takes 100 ms on 8 TiB, frees nothing on a blank disk, and would drop the record.
   const args = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { succeeds, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
-import { flipByte, GiB } from "../kit/image.ts";
+import { flipByte, GiB, zeroAt } from "../kit/image.ts";
 import { useSandbox } from "../kit/sandbox.ts";
-import { at, PRIMARY } from "../kit/superblock.ts";
+import { at, MIRROR, PRIMARY } from "../kit/superblock.ts";
 import { traced } from "../kit/trace.ts";
 import { preparedDisk } from "../kit/volume.ts";
 
@@ -13,10 +13,13 @@ const CALLS = "open,openat,openat2,pread64,pwrite64,fsync,fdatasync,flock,execve
 
 const isFlush = (line: string): boolean => /^(fsync|fdatasync)\(.* = 0$/.test(line);
 
-async function callsOfUp(device: string): Promise<readonly string[]> {
+async function callsOfUp(
+  device: string,
+  ...options: readonly string[]
+): Promise<readonly string[]> {
   const box = sandbox();
   const trace = traced(box, CALLS);
-  await succeeds(volume(box, "up", ["--device", device], { prefix: trace.prefix }));
+  await succeeds(volume(box, "up", ["--device", device, ...options], { prefix: trace.prefix }));
   return trace.calls();
 }
 
@@ -43,6 +46,23 @@ test("the intent record is on the disk before mkfs starts, and gone before the m
   const flushedAgain = next(calls, cleared, "flushing that", isFlush);
   const isMount = (line: string): boolean => line.startsWith("mount(") && line.endsWith(" = 0");
   expect(calls.findIndex(isMount)).toBeGreaterThan(flushedAgain);
+});
+
+test("a format over a wiped volume ends the copies of the superblock first, the primary last", async () => {
+  const disk = await preparedDisk(sandbox());
+  zeroAt(disk.image, PRIMARY + at.magic, 8);
+  command("blockdev", "--flushbufs", disk.device);
+  const calls = await callsOfUp(disk.device, "--format", "any");
+  const writes =
+    (place: number) =>
+    (line: string): boolean =>
+      line.startsWith("pwrite64(") && line.endsWith(`, 4096, ${place}) = 4096`);
+  const mirror = next(calls, -1, "zeroing the mirror", writes(MIRROR));
+  const flushed = next(calls, mirror, "flushing that", isFlush);
+  const primary = next(calls, -1, "zeroing the primary", writes(PRIMARY));
+  // A primary of zeros beside a living mirror is damage, which the next run repairs: the old volume.
+  expect(primary).toBeGreaterThan(flushed);
+  next(calls, primary, "mkfs", (line) => /^execve\(.*mkfs\.btrfs/.test(line));
 });
 
 test("the disk is locked before it is judged", async () => {
