@@ -3,6 +3,9 @@ export interface Call {
   readonly kind: string;
   /** How many calls of this kind the thread has made, this one included: what strace's `when=` counts. */
   readonly nth: number;
+  /** The file it was made on, where that has one name; and how many of the kind were before on it. */
+  readonly path: string | null;
+  readonly onPath: number;
   /** The kind and what it was made on, without the numbers that differ from run to run. */
   readonly label: string;
   /** How many of this label came before. Label and occurrence name the same call in every run. */
@@ -35,13 +38,23 @@ function labelOf(kind: string, rest: string): string {
     .join(" ")
     .replace(/\b\d+</g, "<")
     .replace(/\bloop\d+/g, "loop")
+    .replace(/\/7:\d+/g, "/loop")
     .replace(/\/proc\/\d+/g, "/proc/self")
     .replace(/\/(fd|map_files)\/[-0-9a-f]+/g, "/$1/N")
     .replace(uuid, "UUID");
 }
 
-/** The program's own calls in a log of strace (`--string-limit=0 --decode-fds=path`, no `--follow-forks`). */
-export function ownCalls(log: string): Call[] {
+/** `"/sys/kernel"` or `5</dev/vdb>`; what is found through /proc is another thing each time. */
+function pathOf(rest: string): string | null {
+  const path = /^(?:AT_FDCWD<[^>]*>, )?"(\/[^"]+)"/.exec(rest) ?? /^\d+<(\/[^>]+)>/.exec(rest);
+  return path?.[1]?.startsWith("/proc/") === false ? path[1] : null;
+}
+
+/**
+ * The program's own calls in a log of strace (`--string-limit=0 --decode-fds=path`, no `--follow-forks`).
+ * A log of the calls on one path has none of Bun's, nor the call that the program begins with.
+ */
+export function ownCalls(log: string, isOfOnePath = false): Call[] {
   const calls: Call[] = [];
   const counts = new Map<string, number>();
   const count = (key: string): number => {
@@ -49,7 +62,7 @@ export function ownCalls(log: string): Call[] {
     counts.set(key, before + 1);
     return before;
   };
-  let began = false;
+  let began = isOfOnePath;
   const lines = log.split("\n");
   for (const [index, line] of lines.entries()) {
     const [, kind, rest] = /^(\w+)\((.*)$/.exec(line) ?? [];
@@ -63,7 +76,9 @@ export function ownCalls(log: string): Call[] {
       line.endsWith("(INJECTED)") ||
       /(= \?|<unfinished \.\.\.>)$/.test(line) ||
       straceSent.test(lines[index + 1] ?? "");
-    calls.push({ kind, nth, label, occurrence: count(label), injected });
+    const path = pathOf(rest);
+    const onPath = count(`${kind} on ${path}`);
+    calls.push({ kind, nth, path, onPath, label, occurrence: count(label), injected });
   }
   return calls;
 }

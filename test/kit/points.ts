@@ -17,7 +17,16 @@ export function sample(calls: readonly Call[], perKind: number): readonly Call[]
   return calls.filter((call) => chosen.has(call));
 }
 
-const changing = new Set(["pwrite64", "fsync", "ftruncate", "mkdirat", "ioctl", "mount", "vfork"]);
+const changing = new Set([
+  "pwrite64",
+  "fsync",
+  "ftruncate",
+  "mkdirat",
+  "ioctl",
+  "mount",
+  "umount2",
+  "vfork",
+]);
 
 /** Goes through all points and then tells of every one that failed, not only of the first. */
 export async function everyPoint<T>(

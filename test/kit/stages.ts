@@ -27,6 +27,8 @@ export interface Stage {
   /** What is there when the command starts. */
   readonly before: () => { readonly mounts: readonly string[]; readonly loops: number };
   readonly reset: () => Promise<void>;
+  /** The device is the same in all runs, and the only one that is asked. */
+  readonly hasOneDevice: boolean;
   /** False for a call that depends on what other programs do with their devices. */
   readonly isSteady: (call: Call) => boolean;
 }
@@ -156,6 +158,7 @@ export async function stageOf(box: Sandbox, name: StageName): Promise<Stage> {
       if (mounted !== undefined) await mountPart();
       before = { mounts: ourMounts(box), loops: attachedLoops(box.dir).size };
     },
+    hasOneDevice: device !== null,
     isSteady: (call) => isSteady(setting, call),
   };
 }

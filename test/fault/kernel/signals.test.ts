@@ -98,7 +98,9 @@ exec "$REAL" "$@"`,
   );
   const pid = async (): Promise<number> => {
     while (!existsSync(pidFile)) await Bun.sleep(2);
-    return Number(readFileSync(pidFile, "utf8"));
+    const found = Number(readFileSync(pidFile, "utf8"));
+    box.onEnd(() => isAlive(found) && process.kill(found, "SIGKILL"));
+    return found;
   };
   return { pid, go };
 }
