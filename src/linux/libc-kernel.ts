@@ -117,11 +117,22 @@ function spawned<T>(program: string, spawn: () => T): T {
   }
 }
 
+/**
+ * Memory that the kernel reads or fills during one call. Calls are synchronous, so each kind of struct
+ * has one for all of them.
+ */
+const scratch = (sizeBytes: number): { bytes: Uint8Array; view: DataView } => {
+  const bytes = new Uint8Array(new ArrayBuffer(sizeBytes));
+  return { bytes, view: new DataView(bytes.buffer) };
+};
+
 /** Linux through libc and bun:ffi. One is enough for a process; it holds no state but the library. */
 export class LibcKernel implements Kernel {
   readonly #libc = openLibc(common);
   #opened: ReturnType<typeof openRare> | undefined;
   readonly #errno = this.#libc.__errno_location();
+  readonly #openHow = scratch(openHow.sizeBytes);
+  readonly #statx = scratch(statxFields.sizeBytes);
 
   get #rare(): ReturnType<typeof openRare> {
     this.#opened ??= openRare();
@@ -157,10 +168,12 @@ export class LibcKernel implements Kernel {
   }
 
   openBeneath(directory: number, path: string, flags: number, resolve: number): number {
-    const how = openHow.encode({ flags: BigInt(flags | O_CLOEXEC), resolve: BigInt(resolve) });
+    const { bytes, view } = this.#openHow;
+    view.setUint32(openHow.fields.flags.offset, flags | O_CLOEXEC, true);
+    view.setUint32(openHow.fields.resolve.offset, resolve, true);
     const name = cString(path);
     return this.#retried("openat2", path, () =>
-      this.#libc.syscall(SYS_openat2, directory, name, how, how.length),
+      this.#libc.syscall(SYS_openat2, directory, name, bytes, bytes.length),
     );
   }
 
@@ -202,11 +215,10 @@ export class LibcKernel implements Kernel {
   }
 
   statx(directory: number, path: string, flags: number): FileStatus {
-    const buffer = new Uint8Array(new ArrayBuffer(statxFields.sizeBytes));
+    const { bytes, view } = this.#statx;
     const mask = STATX_BASIC_STATS | STATX_MNT_ID;
-    this.#check(this.#libc.statx(directory, cString(path), flags, mask, buffer), "statx", path);
+    this.#check(this.#libc.statx(directory, cString(path), flags, mask, bytes), "statx", path);
     // Read field by field: this is called so often that a decoder's loop would show.
-    const view = new DataView(buffer.buffer);
     const number = ({ offset }: { offset: number }): number => view.getUint32(offset, true);
     const field = statxFields.fields;
     return {

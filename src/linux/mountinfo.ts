@@ -38,6 +38,9 @@ function withoutEscapes(field: string): string {
   return fromUtf8(Uint8Array.from(bytes));
 }
 
+const isNumber = (field: string | undefined): field is string =>
+  field !== undefined && field !== "" && Number.isInteger(Number(field));
+
 /** Parses one line. Throws a SyntaxError when it is not of its form. */
 function parseLine(line: string): Mount {
   const escaped = line.split(" ");
@@ -48,9 +51,8 @@ function parseLine(line: string): Mount {
   const [type, source, superOptions] = fields.slice(dash + 1);
   if (
     dash < 0 ||
-    !/^\d+ \d+$/.test(`${id} ${parentId}`) ||
-    id === undefined ||
-    parentId === undefined ||
+    !isNumber(id) ||
+    !isNumber(parentId) ||
     device === undefined ||
     root === undefined ||
     path === undefined ||
