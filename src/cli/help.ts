@@ -60,7 +60,7 @@ export const completionHelp = `Usage: arcbox-agent completion bash|zsh|fish
 Print a completion script for a shell.
 
 Examples:
-  arcbox-agent completion bash > /usr/share/bash-completion/completions/arcbox-agent
+  arcbox-agent completion bash > /usr/local/share/bash-completion/completions/arcbox-agent
   arcbox-agent completion zsh > /usr/local/share/zsh/site-functions/_arcbox-agent
   arcbox-agent completion fish > /usr/share/fish/vendor_completions.d/arcbox-agent.fish
 `;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { agent, agentPath } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
@@ -119,7 +119,11 @@ async function installation(name: ShellName): Promise<{ line: string; path: stri
 /** Does what the help says, with a folder of the sandbox in the place that it names. */
 async function installAsTold(box: Sandbox, name: ShellName): Promise<void> {
   const { line, path } = await installation(name);
-  box.cover(box.folder("installed"), dirname(path));
+  let place = dirname(path);
+  // What is not there yet is made in the sandbox's folder, not on this machine.
+  while (!existsSync(place)) place = dirname(place);
+  box.cover(box.folder("installed"), place);
+  mkdirSync(dirname(path), { recursive: true });
   symlinkSync(agentPath, `${box.folder("real")}/arcbox-agent`);
   command("env", `PATH=${box.path("real")}:${process.env.PATH}`, "sh", "-ec", line);
 }

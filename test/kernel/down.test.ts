@@ -37,8 +37,9 @@ test("unmounts last first", async () => {
   const unmounted = trace
     .calls()
     .filter((line) => line.endsWith(" = 0"))
-    .map((line) => /"([^"]+)"/.exec(line)?.[1]);
-  const expected = wantedMounts(box.root).map((mount) => mount.slice(mount.indexOf(" ") + 1));
+    // Each in its open parent directory.
+    .map((line) => /"\/proc\/self\/fd\/\d+\/([^"/]+)"/.exec(line)?.[1]);
+  const expected = wantedMounts(box.root).map((mount) => mount.slice(mount.lastIndexOf("/") + 1));
   expect(unmounted).toEqual(expected.reverse());
 });
 
