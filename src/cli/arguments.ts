@@ -151,8 +151,9 @@ function absolute(name: string, path: string): string {
   // Bytes that are not UTF-8 arrive as U+FFFD, and would lead to another file.
   if (path.includes("\ufffd")) throw usage(`${name} is not UTF-8`);
   if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
-  const whole = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
-  return whole.replace(/(?<=.)\/+$/, "");
+  let whole = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+  while (whole.length > 1 && whole.endsWith("/")) whole = whole.slice(0, -1);
+  return whole;
 }
 
 /** The values that were given, by option name. Throws `usage` for anything that is not an option. */
@@ -188,12 +189,14 @@ function explicit(
   help: string,
 ): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
-  for (const { name, value } of specs) {
-    const last = argv.findLastIndex((word) => word === name || word.startsWith(`${name}=`));
-    const word = argv[last];
-    if (word === undefined || word === name) continue;
-    if (value === undefined) throw usage(`${name} takes no value`, help);
-    values.set(name, word.slice(name.length + 1));
+  for (const word of argv) {
+    const equals = word.indexOf("=");
+    const name = equals < 0 ? word : word.slice(0, equals);
+    const spec = name.startsWith("--") ? specs.find((known) => known.name === name) : undefined;
+    if (spec === undefined) continue;
+    if (equals < 0) values.delete(name);
+    else if (spec.value === undefined) throw usage(`${name} takes no value`, help);
+    else values.set(name, word.slice(equals + 1));
   }
   return values;
 }

@@ -1,4 +1,5 @@
 import { mirrorOffsets, superblockBytes } from "../btrfs/superblock.ts";
+import { firstNonZeroByte } from "../linux/zeros.ts";
 import type { Disk } from "./disk.ts";
 
 /**
@@ -59,14 +60,11 @@ function* sampledRanges(sizeBytes: number): Generator<Range> {
 }
 
 const chunkBytes = mib;
-const zeros = Buffer.alloc(chunkBytes);
 
 function firstNonZeroIn(disk: Disk, [start, end]: Range): number | null {
   for (let at = start; at < end; at += chunkBytes) {
-    const chunk = disk.read(at, Math.min(chunkBytes, end - at));
-    if (zeros.compare(chunk, 0, chunk.length, 0, chunk.length) !== 0) {
-      return at + chunk.findIndex((byte) => byte !== 0);
-    }
+    const found = firstNonZeroByte(disk.read(at, Math.min(chunkBytes, end - at)));
+    if (found !== null) return at + found;
   }
   return null;
 }

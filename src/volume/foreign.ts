@@ -1,4 +1,5 @@
 import { utf8 } from "../linux/text.ts";
+import { isAllZero } from "../linux/zeros.ts";
 import type { Disk } from "./disk.ts";
 
 /**
@@ -19,7 +20,7 @@ interface Signature {
 }
 
 const kib = 1024;
-const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
+const bytes = (...values: number[]): Uint8Array => new Uint8Array(values);
 const sign = (
   name: string,
   magic: string | Uint8Array,
@@ -253,10 +254,6 @@ function findAtEnd(disk: Disk): string | null {
 /** How much of the head the signatures look at: 64 KiB and the block of the superblock. */
 export const signatureHeadBytes = 68 * kib;
 
-const zeros = Buffer.alloc(64 * kib);
-const isZeroHead = (head: Uint8Array): boolean =>
-  zeros.compare(head, 0, Math.min(64 * kib, head.length), 0, Math.min(64 * kib, head.length)) === 0;
-
 const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
   signatures.find(
     ({ magic, offsets, confirm }) =>
@@ -265,6 +262,8 @@ const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | nu
 
 /** The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). */
 export function findForeign(disk: Disk, head: Uint8Array): string | null {
-  const inHead = isZeroHead(head) ? null : (nameIn(head, headSignatures()) ?? partitionTable(head));
+  const inHead = isAllZero(head.subarray(0, 64 * kib))
+    ? null
+    : (nameIn(head, headSignatures()) ?? partitionTable(head));
   return inHead ?? nameIn(head, blockSignatures) ?? findAtEnd(disk);
 }

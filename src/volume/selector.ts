@@ -22,9 +22,10 @@ export interface Selector {
 
 /** "serial=ID", "uuid=UUID" or "label=NAME"; null for a path. Throws `usage` for an empty value. */
 export function parseSelector(text: string): Selector | null {
-  const [, by, value] = /^(\w+)=(.*)$/s.exec(text) ?? [];
-  const key = keys.find((candidate) => candidate === by);
-  if (key === undefined || value === undefined) return null;
+  const equals = text.indexOf("=");
+  const key = keys.find((candidate) => candidate === text.slice(0, Math.max(0, equals)));
+  if (key === undefined) return null;
+  const value = text.slice(equals + 1);
   if (value === "") throw new VolumeError("usage", `--device ${key}= needs a value`);
   return { by: key, value };
 }

@@ -7,6 +7,7 @@ import {
   superblockBytes,
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
+import { isAllZero } from "../linux/zeros.ts";
 import type { Disk } from "./disk.ts";
 
 /** How one copy of the superblock is. `stale`: intact, but of an older commit or another filesystem. */
@@ -33,8 +34,8 @@ function readCopy(disk: Disk, offset: number): Copy {
       const superblock = parseSuperblock(disk.read(offset, superblockBytes));
       if (isValidCopy(superblock, offset)) return { offset, state: "valid", superblock };
       if (attempt < readAttempts) continue;
-      const isZero = superblock.block.every((byte) => byte === 0);
-      return { offset, state: isZero ? "zero" : "damaged", superblock: null };
+      const state = isAllZero(superblock.block) ? "zero" : "damaged";
+      return { offset, state, superblock: null };
     }
   } catch (error) {
     if (error instanceof SystemError) return { offset, state: "unreadable", superblock: null };

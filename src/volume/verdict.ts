@@ -11,6 +11,7 @@ import {
   temporaryMagic,
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
+import { isAllZero } from "../linux/zeros.ts";
 import { firstNonZero } from "./blank.ts";
 import type { Disk } from "./disk.ts";
 import { findForeign, signatureHeadBytes } from "./foreign.ts";
@@ -31,8 +32,6 @@ export type Verdict =
   | { readonly kind: "hopeless" }
   | { readonly kind: "blank" }
   | { readonly kind: "unknown"; readonly offset: number };
-
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
 /** A filesystem that no mount can use on this disk, whatever its superblock's health. */
 function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
@@ -55,7 +54,7 @@ function trustedMirror(
   mirrors: readonly Superblock[],
 ): Superblock | undefined {
   const named = mirrors.filter((mirror) => bearsFsidOf(primary, mirror));
-  const candidates = named.length > 0 ? named : isZero(primary.block) ? mirrors : [];
+  const candidates = named.length > 0 ? named : isAllZero(primary.block) ? mirrors : [];
   const best = newest(candidates);
   const agree = candidates.every(
     (mirror) => mirror.fsid === best?.fsid && mirror.deviceUuid === best.deviceUuid,
@@ -96,7 +95,7 @@ function judgeReadable(disk: Disk): Verdict {
 
     // 8: the primary is wrong, and it is beyond doubt which mirror is its own.
     const mirror = trustedMirror(primary, mirrors);
-    if (mirror !== undefined && isZero(head.subarray(0, primaryOffset))) {
+    if (mirror !== undefined && isAllZero(head.subarray(0, primaryOffset))) {
       return flawOf(mirror, disk) ?? { kind: "damaged", primary, mirror };
     }
 

@@ -23,9 +23,10 @@ const warm = [
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "show", "volume-command"].map((name) => `src/cli/${name}.ts`),
   ...["aligned-buffer", "appearance", "block-device", "files", "ioctl", "loop"].map(inLinux),
-  "src/linux/mountinfo.ts",
+  ...["mountinfo", "zeros"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "filesystem"].map(inVolume),
   ...["foreign", "format", "image", "intent", "layout", "lock", "mount", "nocow"].map(inVolume),
+  "src/volume/mount-journal.ts",
   ...["options", "ours", "places", "repair", "report", "root-user", "selector"].map(inVolume),
   ...["size", "source", "subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];
