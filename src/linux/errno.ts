@@ -6,6 +6,7 @@ export const Errno = {
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
+  EBADF: 9,
   ENOMEM: 12,
   EACCES: 13,
   ENOTBLK: 15,

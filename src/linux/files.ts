@@ -100,12 +100,16 @@ export function writeExactly(
 /** O_NOATIME, so that looking writes nothing; only the owner of a file or root may ask for it. */
 export const noAtime = (kernel: Kernel): number => (kernel.geteuid() === 0 ? O_NOATIME : 0);
 
-/** The names in a directory; [] when it does not exist. Reading it leaves its access time alone. */
+/** The names in a directory, which must exist. Reading it leaves its access time alone. */
+export const listDirectory = (kernel: Kernel, path: string): string[] =>
+  withFd(kernel, kernel.open(path, O_RDONLY | O_DIRECTORY | noAtime(kernel)), (fd) =>
+    kernel.readDirectory(fd),
+  );
+
+/** The same; [] when the directory does not exist. */
 export function namesIn(kernel: Kernel, path: string): string[] {
   try {
-    return withFd(kernel, kernel.open(path, O_RDONLY | O_DIRECTORY | noAtime(kernel)), (fd) =>
-      kernel.readDirectory(fd),
-    );
+    return listDirectory(kernel, path);
   } catch (error) {
     if (isErrno(error, Errno.ENOENT)) return [];
     throw error;
@@ -136,7 +140,7 @@ export function makeDirectoryBeneath(
   try {
     return openDirectoryBeneath(kernel, root, path);
   } catch (error) {
-    if (!isErrno(error, Errno.ENOENT)) throw error;
+    if (!isErrno(error, Errno.ENOENT) || path === "") throw error;
   }
   const slash = path.lastIndexOf("/");
   const parentPath = slash < 0 ? "" : path.slice(0, slash);

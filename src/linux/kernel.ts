@@ -12,6 +12,10 @@ export interface Kernel {
   open(path: string, flags: number, mode?: number): number;
   /** openat2(2) with RESOLVE_* flags, always with O_CLOEXEC. */
   openBeneath(directory: number, path: string, flags: number, resolve: number): number;
+  /**
+   * close(2). Linux lets go of the descriptor whatever it answers, and what is to last was flushed
+   * before: only EBADF, a fault of the program, is an error.
+   */
   close(fd: number): void;
   /** read(2): bytes read, 0 at the end. */
   read(fd: number, buffer: Uint8Array): number;

@@ -178,8 +178,7 @@ export class LibcKernel implements Kernel {
   }
 
   close(fd: number): void {
-    // Linux has closed it also when a signal came meanwhile; a second close could hit another file.
-    if (this.#libc.close(fd) === -1 && this.#lastErrno() !== Errno.EINTR) this.#check(-1, "close");
+    if (this.#libc.close(fd) === -1 && this.#lastErrno() === Errno.EBADF) this.#check(-1, "close");
   }
 
   read(fd: number, buffer: Uint8Array): number {
@@ -310,8 +309,13 @@ export class LibcKernel implements Kernel {
       "uevents",
     );
     const address = sockaddrNetlink.encode({ family: AF_NETLINK, groups: 1 });
-    this.#check(this.#rare.bind(fd, address, address.length), "bind", "uevents");
-    return fd;
+    try {
+      this.#check(this.#rare.bind(fd, address, address.length), "bind", "uevents");
+      return fd;
+    } catch (error) {
+      this.close(fd);
+      throw error;
+    }
   }
 
   openInotify(): number {

@@ -1,5 +1,5 @@
 import { Errno, isErrno } from "./errno.ts";
-import { namesIn, procPath, readTextOrNull, statOrNull, withFd } from "./files.ts";
+import { listDirectory, procPath, readTextOrNull, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -46,7 +46,8 @@ export interface AttachedLoop {
 export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): AttachedLoop[] {
   const imageName = imagePath.split("/").at(-1);
   const loops: AttachedLoop[] = [];
-  for (const name of namesIn(kernel, "/sys/block")) {
+  // Without the list an attached image would be attached once more.
+  for (const name of listDirectory(kernel, "/sys/block")) {
     // Only an attached loop device has this folder: no need to open the others.
     if (!name.startsWith("loop") || statOrNull(kernel, `/sys/block/${name}/loop`) === null)
       continue;
@@ -56,10 +57,9 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
       const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
       withFd(kernel, fd, () => kernel.ioctl(fd, LOOP_GET_STATUS64, info));
     } catch (error) {
-      // Detached since it was listed.
-      if (isErrno(error, Errno.ENXIO)) continue;
-      if (!isErrno(error, Errno.ENOENT)) throw error;
-      // A container may lack the node. What cannot be asked may be our file: its name decides.
+      if (!isErrno(error, Errno.ENOENT, Errno.ENXIO)) throw error;
+      // Detached since it was listed; or a container lacks the node, or has it for another device.
+      // What is attached and cannot be asked may be our file: its name decides.
       const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
       if (file?.split("/").at(-1) === imageName) loops.push({ path, partial: true });
       continue;

@@ -71,7 +71,9 @@ function firstNonZeroIn(disk: Disk, [start, end]: Range): number | null {
 
 /** Offset of the first byte found that is not zero, or null: the disk is blank. */
 export function firstNonZero(disk: Disk): number | null {
-  for (const range of disk.dataRanges?.() ?? sampledRanges(disk.sizeBytes)) {
+  // Samples of the larger disk would not be where the smaller one has its end and its backups.
+  const { sizeBytes } = disk.grownFrom ?? disk;
+  for (const range of disk.dataRanges?.() ?? sampledRanges(sizeBytes)) {
     const found = firstNonZeroIn(disk, range);
     if (found !== null) return found;
   }

@@ -82,15 +82,11 @@ function openReady(kernel: Kernel, path: string): OpenDevice | null {
     }
     const sizeBytes = deviceSizeBytes(kernel, fd);
     if (sizeBytes === 0) return null;
+    const { nodeDevice } = status;
+    const name = kernelName(kernel, nodeDevice);
+    const readOnly = isDeviceReadOnly(kernel, fd);
     isOurs = true;
-    return {
-      path,
-      fd,
-      sizeBytes,
-      readOnly: isDeviceReadOnly(kernel, fd),
-      nodeDevice: status.nodeDevice,
-      name: kernelName(kernel, status.nodeDevice),
-    };
+    return { path, fd, sizeBytes, readOnly, nodeDevice, name };
   } finally {
     if (!isOurs) kernel.close(fd);
   }

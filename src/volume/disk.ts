@@ -12,6 +12,8 @@ export interface Disk {
   read(offset: number, length: number): Uint8Array;
   /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
   dataRanges?(): Iterable<readonly [start: number, end: number]>;
+  /** Of a disk that is still to grow: as it is now. All beyond its end will be zeros. */
+  readonly grownFrom?: Disk;
 }
 
 export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk {
@@ -28,8 +30,9 @@ export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk 
 }
 
 /** A disk as it will be once it has grown: what it does not have yet reads as zeros. */
-export const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
+const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
   sizeBytes,
+  ...(sizeBytes > disk.sizeBytes ? { grownFrom: disk } : {}),
   read(offset, length) {
     const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
     if (offset < disk.sizeBytes) buffer.set(disk.read(offset, buffer.length));
@@ -37,26 +40,58 @@ export const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
   },
 });
 
+/** The disk as it would be with this block at `place`. */
+export const withBlock = (disk: Disk, place: number, block: Uint8Array): Disk => ({
+  ...disk,
+  read(offset, length) {
+    const bytes = disk.read(offset, length);
+    const from = Math.max(place, offset);
+    const to = Math.min(place + block.length, offset + bytes.length);
+    if (from < to) bytes.set(block.subarray(from - place, to - place), from - offset);
+    return bytes;
+  },
+});
+
+/** The ranges of a file that hold data, as the file has them when they are asked for. */
+function* dataRangesOf(kernel: Kernel, fd: number): Generator<readonly [number, number]> {
+  for (let at = 0; ; ) {
+    try {
+      at = kernel.lseek(fd, at, SEEK_DATA);
+    } catch (error) {
+      // No data behind this offset.
+      if (isErrno(error, Errno.ENXIO)) return;
+      throw error;
+    }
+    const end = kernel.lseek(fd, at, SEEK_HOLE);
+    yield [at, end];
+    at = end;
+  }
+}
+
 /**
  * An image file as the disk it is, or, when `sizeBytes` is larger than the file, as the
  * disk it will be once it has grown.
  */
-export function fileDisk(kernel: Kernel, fd: number, fileBytes: number, sizeBytes: number): Disk {
-  return {
-    ...grownDisk(deviceDisk(kernel, fd, fileBytes), sizeBytes),
-    *dataRanges() {
-      for (let at = 0; at < fileBytes; ) {
-        try {
-          at = kernel.lseek(fd, at, SEEK_DATA);
-        } catch (error) {
-          // No data behind this offset.
-          if (isErrno(error, Errno.ENXIO)) return;
-          throw error;
-        }
-        const end = kernel.lseek(fd, at, SEEK_HOLE);
-        yield [at, end];
-        at = end;
-      }
-    },
-  };
-}
+export const fileDisk = (
+  kernel: Kernel,
+  fd: number,
+  fileBytes: number,
+  sizeBytes: number,
+): Disk => ({
+  ...grownDisk(deviceDisk(kernel, fd, fileBytes), sizeBytes),
+  dataRanges: () => dataRangesOf(kernel, fd),
+});
+
+/**
+ * The loop device of an image file: read through the device, whose cache may hold what the file does
+ * not show yet, but only the file knows where it has data.
+ */
+export const attachedDisk = (
+  kernel: Kernel,
+  file: number,
+  device: Disk,
+  sizeBytes: number,
+): Disk => ({
+  ...grownDisk(device, Math.max(device.sizeBytes, sizeBytes)),
+  dataRanges: () => dataRangesOf(kernel, file),
+});

@@ -1,4 +1,5 @@
 import { copyOffsets, superblockBytes } from "../btrfs/superblock.ts";
+import { dropCache } from "../linux/block-device.ts";
 import { reasonOf, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import {
@@ -7,7 +8,7 @@ import {
   type Kernel,
   type ProgramResult,
 } from "../linux/kernel.ts";
-import type { Disk } from "./disk.ts";
+import { type Disk, withBlock } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.ts";
 import type { MkfsOptions } from "./layout.ts";
@@ -55,6 +56,8 @@ interface FormatRequest {
   readonly overwrite: boolean;
   /** The open device, which holds the lock; an orphaned mkfs keeps it. */
   readonly fd: number;
+  /** Called when the disk holds the first thing of this format. */
+  readonly onBegun: () => void;
 }
 
 /** The last thing mkfs said, which is its reason. */
@@ -78,6 +81,7 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   const before = disk.read(middle, intentBytes);
   const record = encodeIntent(sizeBytes, kernel.randomId());
   writeDurably(kernel, fd, [[middle, record]]);
+  request.onBegun();
   if (overwrite) {
     // An old copy that survived beside a half-written filesystem would be taken for its repair. The
     // primary goes last: zeroed beside a living mirror it would be damage, which is repaired unasked.
@@ -94,8 +98,10 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   // Where mkfs wrote nothing, the disk must not look like a format to be finished unasked, for
   // somebody may use it for something else before the next run.
   const takeRecordBack = (): void => {
-    writeDurably(kernel, fd, [[middle, before]]);
-    if (judge(disk, null).kind !== request.verdict) writeDurably(kernel, fd, [[middle, record]]);
+    // An image file shows where it has data only when the cache of its device is written out.
+    dropCache(kernel, fd);
+    const isAsBefore = judge(withBlock(disk, middle, before), null).kind === request.verdict;
+    if (isAsBefore) writeDurably(kernel, fd, [[middle, before]]);
   };
   let result: ProgramResult;
   try {
@@ -109,7 +115,7 @@ export function format(kernel: Kernel, request: FormatRequest): void {
     });
   }
   if (result.exitCode !== 0) {
-    // It gave up by itself.
+    // It gave up by itself; one that was killed may have written anything.
     if (result.exitCode !== null) takeRecordBack();
     throw formatFailed(path, result);
   }

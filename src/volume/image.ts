@@ -1,4 +1,4 @@
-import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -131,18 +131,32 @@ export function decideImageBytes(
 
 /**
  * Removes an image that this run made. Its folder is held open and the file is looked at first:
- * whoever turned the path elsewhere meanwhile loses nothing there. False when it is not there any more.
+ * whoever turned the path elsewhere meanwhile loses nothing there. False, and a note, when it stays.
  */
-export function removeImage(kernel: Kernel, fd: number, path: string): boolean {
+export function removeImage(
+  kernel: Kernel,
+  fd: number,
+  path: string,
+  note: (text: string) => void,
+): boolean {
   const slash = path.lastIndexOf("/");
   const folderPath = slash < 0 ? "." : path.slice(0, slash + 1);
-  return withFd(kernel, kernel.open(folderPath, O_PATH | O_DIRECTORY), (folder) => {
-    const there = `${procPath(folder)}/${path.slice(slash + 1)}`;
-    const [found, own] = [statOrNull(kernel, there, AT_SYMLINK_NOFOLLOW), statFd(kernel, fd)];
-    if (found?.inode !== own.inode || found.device !== own.device) return false;
-    kernel.unlink(there);
-    return true;
-  });
+  try {
+    return withFd(kernel, kernel.open(folderPath, O_PATH | O_DIRECTORY), (folder) => {
+      const there = `${procPath(folder)}/${path.slice(slash + 1)}`;
+      const [found, own] = [statOrNull(kernel, there, AT_SYMLINK_NOFOLLOW), statFd(kernel, fd)];
+      if (found?.inode === own.inode && found.device === own.device) {
+        kernel.unlink(there);
+        return true;
+      }
+      note(`the new image ${path} was moved meanwhile, and is left there`);
+      return false;
+    });
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    note(`the new image ${path} could not be removed: ${reasonOf(error)}`);
+    return false;
+  }
 }
 
 /** Opens and locks the image. */
@@ -185,7 +199,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       return { path, fd, fileBytes, wantedBytes, created, loopPath };
     } finally {
       if (!done) {
-        if (created) removeImage(kernel, fd, path);
+        if (created) removeImage(kernel, fd, path, request.note);
         kernel.close(fd);
       }
     }

@@ -57,8 +57,8 @@ function flagsOf(kernel: Kernel, top: number, path: string): number | null {
   }
 }
 
-/** Opens the directory, making it and its parents where they are missing. */
-function openOrMake(kernel: Kernel, top: number, path: string): number {
+/** Opens the directory, making it and its parents where they are missing; `changed` after each. */
+function openOrMake(kernel: Kernel, top: number, path: string, changed: () => void): number {
   let at = "";
   for (const name of path.split("/")) {
     at = at === "" ? name : `${at}/${name}`;
@@ -69,18 +69,28 @@ function openOrMake(kernel: Kernel, top: number, path: string): number {
       const slash = at.lastIndexOf("/");
       const parent = openInVolume(kernel, top, at.slice(0, slash));
       withFd(kernel, parent, () => kernel.mkdirat(parent, name, directoryMode));
+      changed();
     }
   }
   return openInVolume(kernel, top, path);
 }
 
-/** Sets the flag and reads it back. Throws a SystemError. */
-function apply(kernel: Kernel, top: number, path: string, note: (text: string) => void): void {
-  const fd = openOrMake(kernel, top, path);
+/** Sets the flag and reads it back; says `changed` also when it then throws a SystemError. */
+function apply(
+  kernel: Kernel,
+  top: number,
+  path: string,
+  note: (text: string) => void,
+  changed: () => void,
+): void {
+  const fd = openOrMake(kernel, top, path, changed);
   withFd(kernel, fd, () => {
     const holdsFiles = kernel.readDirectory(fd).length > 0;
     const flags = getInodeFlags(kernel, fd);
-    if ((flags & noCopyOnWrite) === 0) setInodeFlags(kernel, fd, flags | noCopyOnWrite);
+    if ((flags & noCopyOnWrite) === 0) {
+      setInodeFlags(kernel, fd, flags | noCopyOnWrite);
+      changed();
+    }
     if ((getInodeFlags(kernel, fd) & noCopyOnWrite) === 0) {
       throw new SystemError("FS_IOC_SETFLAGS", Errno.EOPNOTSUPP, path);
     }
@@ -126,18 +136,23 @@ export function applyNocow(
   layout: Layout,
   note: (text: string) => void,
 ): StepResult {
-  let changed = 0;
+  let done = 0;
   let failed = 0;
+  let isChanged = false;
   for (const { path, action } of directories) {
     if (action === "kept") continue;
     try {
-      apply(kernel, top, path, note);
-      changed++;
+      apply(kernel, top, path, note, () => {
+        isChanged = true;
+      });
+      done++;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       failed++;
       note(`${path} could not be set up and keeps copy-on-write: ${errnoName(error.errno)}`);
     }
   }
-  return result(directories.length - failed, changed, layout);
+  const { outcome, detail } = result(directories.length - failed, done, layout);
+  // A directory that was made and could not be flagged is a change too.
+  return { outcome: isChanged ? "changed" : outcome, detail };
 }

@@ -77,7 +77,13 @@ function assertStillDamaged(kernel: Kernel, device: number, damaged: Superblock)
   });
 }
 
-/** Writes the rebuilt superblock to 64 KiB and flushes. */
+/** A disk writes this much as a whole, and perhaps no more. */
+const sectorBytes = 512;
+
+/**
+ * Writes the rebuilt superblock to 64 KiB and flushes. First the sector that names the filesystem: if
+ * the power fails then, what is there can still be told to be this filesystem's.
+ */
 export function repairPrimary(
   kernel: Kernel,
   device: number,
@@ -85,5 +91,6 @@ export function repairPrimary(
   rebuilt: Superblock,
 ): void {
   assertStillDamaged(kernel, device, damaged);
+  writeDurably(kernel, device, [[primaryOffset, rebuilt.block.subarray(0, sectorBytes)]]);
   writeDurably(kernel, device, [[primaryOffset, rebuilt.block]]);
 }

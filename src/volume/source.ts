@@ -11,7 +11,7 @@ import {
   openDeviceNow,
   reopenDevice,
 } from "./device.ts";
-import { type Disk, deviceDisk, grownDisk } from "./disk.ts";
+import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { imageDisk, type OpenImage, openImage, removeImage, wholeSectors } from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
@@ -34,6 +34,8 @@ export class Source {
   #attachedPath: string | null = null;
   #prepared = false;
   #untouched = true;
+  /** The image, or its loop device, has another size than it had. */
+  #resized = false;
   #imageClosed = false;
 
   private constructor(
@@ -67,8 +69,13 @@ export class Source {
       progress,
       note,
     });
-    const device = image.loopPath === null ? null : openDeviceNow(kernel, [image.loopPath]);
-    const source = new Source(kernel, image, device);
+    const source = new Source(kernel, image, null);
+    try {
+      source.#device = loopDeviceOf(kernel, image);
+    } catch (error) {
+      source.close();
+      throw error;
+    }
     return locking ? source.#locked(progress) : source;
   }
 
@@ -115,9 +122,9 @@ export class Source {
     if (image !== null && this.#device === null) return imageDisk(this.#kernel, image);
     const { fd, sizeBytes } = this.device;
     const disk = deviceDisk(this.#kernel, fd, sizeBytes);
-    // An attached image is read through its device, which may hold what the file does not show yet.
-    const wanted = image === null || this.#prepared ? 0 : wholeSectors(image.wantedBytes);
-    return wanted > sizeBytes ? grownDisk(disk, wanted) : disk;
+    if (image === null || image.fd === null) return disk;
+    const wantedBytes = this.#prepared ? sizeBytes : wholeSectors(image.wantedBytes);
+    return attachedDisk(this.#kernel, image.fd, disk, wantedBytes);
   }
 
   /** The block device. An image has it once it is attached. */
@@ -173,7 +180,10 @@ export class Source {
     const image = this.#image;
     const planned = this.plan();
     if (image === null || image.fd === null || planned.outcome === "kept") return planned;
-    if (image.wantedBytes > image.fileBytes) this.#kernel.ftruncate(image.fd, image.wantedBytes);
+    if (image.wantedBytes > image.fileBytes) {
+      this.#kernel.ftruncate(image.fd, image.wantedBytes);
+      this.#resized = true;
+    }
     if (this.#device === null) {
       const path = attachLoop(this.#kernel, image.fd, image.path);
       this.#attachedPath = path;
@@ -182,6 +192,7 @@ export class Source {
       lock(this.#kernel, this.#device.fd, path, progress);
     } else if (this.#device.sizeBytes < this.disk.sizeBytes) {
       refreshLoopSize(this.#kernel, this.#device.path);
+      this.#resized = true;
       this.#device = reopenDevice(this.#kernel, this.#device);
     }
     this.#prepared = true;
@@ -193,20 +204,25 @@ export class Source {
     this.#untouched = false;
   }
 
-  /** Takes back what `prepare` did, after a failure; what will not go back becomes a note. */
-  undo(note: (text: string) => void): void {
+  /**
+   * Takes back what `prepare` did, after a failure; what will not go back becomes a note. True when
+   * nothing is left of it: an image that was given its size, or written to, stays.
+   */
+  undo(note: (text: string) => void): boolean {
+    const image = this.#image;
+    const isMade = image?.created === true && this.#untouched;
     try {
       // A loop device detaches at once only when nobody has it open.
       this.#closeDevice();
       if (this.#attachedPath !== null) detachLoop(this.#kernel, this.#attachedPath);
       // Before the lock goes: a run that waits for it must see that the file is gone.
-      const image = this.#image;
-      if (image !== null && image.fd !== null && image.created && this.#untouched) {
-        const isRemoved = removeImage(this.#kernel, image.fd, image.path);
-        if (!isRemoved) note(`the new image ${image.path} was moved meanwhile, and is left there`);
+      if (image !== null && image.fd !== null && isMade) {
+        return removeImage(this.#kernel, image.fd, image.path, note);
       }
+      return !this.#resized;
     } catch (error) {
-      note(`${this.#image?.path ?? ""} could not be put back as it was: ${String(error)}`);
+      note(`${image?.path ?? ""} could not be put back as it was: ${String(error)}`);
+      return false;
     } finally {
       this.#closeImage();
     }
@@ -237,6 +253,17 @@ export class Source {
     }
     this.#imageClosed = true;
   }
+}
+
+/** The loop device that the image is attached to already; null when there is none. */
+function loopDeviceOf(kernel: Kernel, { path, loopPath }: OpenImage): OpenDevice | null {
+  if (loopPath === null) return null;
+  const device = openDeviceNow(kernel, [loopPath]);
+  if (device !== null) return device;
+  // Attached once more, the file would be two disks, each with a cache of its own.
+  throw new VolumeError("busy", `${loopPath} went away while the image ${path} was opened`, {
+    hint: "run the command again",
+  });
 }
 
 /** Opens the disk of an operation and puts it into the report. */

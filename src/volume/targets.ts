@@ -155,9 +155,19 @@ export interface Root {
 }
 
 export function openRoot(kernel: Kernel, path: string): Root | null {
+  const fd = openRootDirectory(kernel, path);
+  if (fd === null) return null;
   try {
-    const fd = kernel.open(path, O_PATH | O_DIRECTORY);
     return { fd, path: pathOf(kernel, fd) };
+  } catch (error) {
+    kernel.close(fd);
+    throw error;
+  }
+}
+
+function openRootDirectory(kernel: Kernel, path: string): number | null {
+  try {
+    return kernel.open(path, O_PATH | O_DIRECTORY);
   } catch (error) {
     if (isErrno(error, Errno.ENOENT)) {
       if (statOrNull(kernel, path, AT_SYMLINK_NOFOLLOW) === null) return null;

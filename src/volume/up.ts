@@ -53,7 +53,7 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
     // Descriptors inside the mounts would keep them busy.
     closeAll(context);
     takeBack(context, journal);
-    source?.undo(note);
+    if (source?.undo(note) === true) recorder.retract("device");
   } finally {
     closeAll(context);
     journal.close();
@@ -97,14 +97,12 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
   if (action.kind === "keep") {
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
     if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
-    source.beginWriting();
     assertUnchanged(context, source, verdict);
     clearIntent(kernel, source.device.fd, source.disk.sizeBytes);
     recorder.set("filesystem", staleIntentResult);
     return;
   }
   assertUnchanged(context, source, verdict);
-  source.beginWriting();
   try {
     if (action.kind === "repair") repair(context, source, verdict, action);
     else formatDisk(context, source, verdict.kind, action.overwrite);
@@ -116,6 +114,10 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
     });
   }
   assertSound(context, source, action);
+  // Power that failed before a format had begun leaves its record beside what is repaired now.
+  if (action.kind === "repair" && hasIntent(source.disk)) {
+    clearIntent(kernel, source.device.fd, source.disk.sizeBytes);
+  }
 }
 
 /**
@@ -179,6 +181,7 @@ function formatDisk(
     overwrite,
     fd,
     verdict,
+    onBegun: () => source.beginWriting(),
   });
 }
 
