@@ -38,6 +38,22 @@ test("a symbolic link to an image is followed or refused, never a second disk", 
   expect([...attachedLoops(box.dir).values()]).toEqual([image]);
 });
 
+test("data in its last MiB keeps an attached image from being blank, also when it is to grow", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  writeAt(image, GiB - 512 * 1024, Buffer.alloc(4096, 0x5a));
+  box.attach(image);
+  await expectRefused(box, ["--image", image, "--size", "2G"], { code: "unknown" });
+});
+
+test("one block of data anywhere keeps an attached image from being blank", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  writeAt(image, 333 * MiB + 4096, Buffer.alloc(4096, 0x5a));
+  box.attach(image);
+  await expectRefused(box, ["--image", image], { code: "unknown" });
+});
+
 test("another file under the old name is another disk", async () => {
   const box = sandbox();
   const image = box.path("disk.img");

@@ -253,6 +253,12 @@ describeWhere(onLinux ? null : "Linux", "the system calls that need no privilege
       });
     });
 
+    test("that cannot be started is a failed system call", () => {
+      const path = file("no program");
+      expect(errnoOf(() => kernel.run(path, [], []))).toBe(Errno.EACCES);
+      expect(errnoOf(() => kernel.run(`${path}.missing`, [], []))).toBe(Errno.ENOENT);
+    });
+
     test("that a signal ended has no exit status", () => {
       expect(run("kill -KILL $$")).toMatchObject({ exitCode: null, signal: "SIGKILL" });
     });

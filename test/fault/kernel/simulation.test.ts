@@ -1,0 +1,204 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Kernel } from "../../../src/linux/kernel.ts";
+import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
+import type { Report } from "../../../src/volume/report.ts";
+import { up } from "../../../src/volume/up.ts";
+import { command } from "../../kit/command.ts";
+import { flipByte, flush, GiB, resize, writeAt } from "../../kit/image.ts";
+import { refreshSize } from "../../kit/loops.ts";
+import { mountsUnder } from "../../kit/mountinfo.ts";
+import { type Sandbox, useSandbox } from "../../kit/sandbox.ts";
+import { FaultyKernel } from "../../kit/simulated/faults.ts";
+import { SimulatedKernel } from "../../kit/simulated/kernel.ts";
+import { Storage } from "../../kit/simulated/storage.ts";
+import { withDirectories } from "../../kit/simulated/tree.ts";
+import { addDisk, newWorld, type World } from "../../kit/simulated/world.ts";
+
+const sandbox = useSandbox();
+
+/** One machine with one disk of 1 GiB, real or simulated, that a scenario is played on. */
+interface Machine {
+  readonly kernel: Kernel;
+  readonly device: string;
+  readonly root: string;
+  write(offset: number, bytes: Uint8Array): void;
+  flip(offset: number): void;
+  grow(bytes: number): void;
+  takeDown(): void;
+  /** A file where a subvolume is to be mounted. */
+  fill(target: string): void;
+}
+
+function realMachine(box: Sandbox): Machine {
+  const { image, device } = box.disk(GiB);
+  mkdirSync(box.root);
+  const onDisk = (change: () => void): void => {
+    flush(device);
+    change();
+    command("blockdev", "--flushbufs", device);
+  };
+  return {
+    kernel: new LibcKernel(),
+    device,
+    root: box.root,
+    write: (offset, bytes) => onDisk(() => writeAt(image, offset, bytes)),
+    flip: (offset) => onDisk(() => flipByte(image, offset)),
+    grow(bytes) {
+      resize(image, bytes);
+      refreshSize(device);
+    },
+    takeDown() {
+      for (const { path } of mountsUnder(box.root).reverse()) box.umount(path);
+    },
+    fill(target) {
+      mkdirSync(join(box.root, target), { recursive: true });
+      writeFileSync(join(box.root, target, "file"), "");
+    },
+  };
+}
+
+function simulatedMachine(): Machine {
+  const world: World = newWorld(1);
+  const storage = new Storage(GiB);
+  const disk = { name: "vdb", device: "254:16", storage, readOnly: false, serial: null };
+  addDisk(world, disk);
+  const root = "/srv/root";
+  world.trees.set("root", withDirectories(world.treeOf("root"), [root]));
+  const write = (offset: number, bytes: Uint8Array): void => {
+    storage.write(bytes, offset);
+    storage.flush();
+  };
+  return {
+    kernel: new SimulatedKernel(world),
+    device: "/dev/vdb",
+    root,
+    write,
+    flip(offset) {
+      const byte = new Uint8Array(1);
+      storage.read(byte, offset);
+      write(
+        offset,
+        byte.map((bits) => bits ^ 0xff),
+      );
+    },
+    grow: (bytes) => storage.resize(bytes),
+    takeDown() {
+      const kernel = new SimulatedKernel(world);
+      const points = world.mounts.map(({ point }) => point).filter((at) => at.startsWith(root));
+      for (const point of points.reverse()) kernel.unmount(point, 0);
+    },
+    fill(target) {
+      const file = { kind: "file", mode: 0o600, text: "" } as const;
+      const path = `${root}/${target}`;
+      world.trees.set("root", withDirectories(world.treeOf("root"), [path]));
+      world.setEntry("root", `${path}/file`, file);
+    },
+  };
+}
+
+/** What a run answered, in words that are the same on every machine. */
+interface Answer {
+  readonly report: unknown;
+  readonly calls: readonly string[];
+}
+
+function answer({ kernel, device, root }: Machine, options: object = {}): Answer {
+  const listener = new FaultyKernel(kernel);
+  const all = { device, root, format: "blank", ...options } as const;
+  const report = up(listener.kernel, all, () => undefined);
+  return {
+    report: comparable(report, device, root),
+    // How many reads a text takes, and which other Btrfs are mounted, differs between machines.
+    calls: listener.calls
+      .filter(({ name, what }) => name !== "read" && !what.startsWith("/sys/fs/btrfs/"))
+      .map(({ name, what }) => comparableCall(`${name} ${what}`, device, root)),
+  };
+}
+
+const comparableText = (text: string, device: string, root: string): string =>
+  text.replaceAll(root, "ROOT").replaceAll(device, "DISK");
+
+const comparableCall = (text: string, device: string, root: string): string =>
+  comparableText(text, device, root)
+    .replace(/\/proc\/self\/fd\/\d+/, "FD")
+    .replace(/\/sys\/dev\/block\/\d+:\d+/, "NUMBER")
+    .replace(/\S*(mkfs\.btrfs)/, "$1");
+
+/** Without what is another on each run: times, the UUID, the old bytes of a repair. */
+function comparable(report: Report, device: string, root: string): unknown {
+  const { ms: _, uuid, steps, ...rest } = report;
+  const alike = { ...rest, hasUuid: uuid !== null };
+  const withoutTimes = steps.map(({ step, outcome, detail }) => ({ step, outcome, detail }));
+  return JSON.parse(
+    comparableText(JSON.stringify({ ...alike, steps: withoutTimes }), device, root),
+  );
+}
+
+const PRIMARY = 64 * 1024;
+const LABEL = 299;
+
+/** Chapters of the life of a volume; each goes on where the one before ended. */
+const chapters: readonly (readonly [name: string, play: (machine: Machine) => Answer])[] = [
+  ["the first boot of a blank disk", (machine) => answer(machine)],
+  ["a second run while it is mounted", (machine) => answer(machine)],
+  [
+    "a warm boot",
+    (machine) => {
+      machine.takeDown();
+      return answer(machine);
+    },
+  ],
+  [
+    "a larger disk",
+    (machine) => {
+      machine.takeDown();
+      machine.grow(2 * GiB);
+      return answer(machine);
+    },
+  ],
+  [
+    "a damaged superblock",
+    (machine) => {
+      machine.takeDown();
+      machine.flip(PRIMARY + LABEL);
+      return answer(machine);
+    },
+  ],
+  [
+    "a damaged superblock that must not be repaired",
+    (machine) => {
+      machine.takeDown();
+      machine.write(PRIMARY, new Uint8Array(4096));
+      return answer(machine, { repair: "never" });
+    },
+  ],
+  ["the same repaired", (machine) => answer(machine, { repair: "auto" })],
+  [
+    "a target that is not empty",
+    (machine) => {
+      machine.takeDown();
+      machine.fill("var/lib/cni");
+      return answer(machine);
+    },
+  ],
+  ["the same covered", (machine) => answer(machine, { cover: true })],
+  [
+    "an ext4 on top of it",
+    (machine) => {
+      machine.takeDown();
+      machine.write(0x438, Uint8Array.of(0x53, 0xef));
+      return answer(machine);
+    },
+  ],
+];
+
+test("the simulated kernel answers as the real one does, call by call, through the life of a volume", () => {
+  const real = realMachine(sandbox());
+  const simulated = simulatedMachine();
+  for (const [chapter, play] of chapters) {
+    const said = play(real);
+    expect({ chapter, ...play(simulated) }).toEqual({ chapter, ...said });
+  }
+});

@@ -1,0 +1,55 @@
+import { defaultLayout } from "../../../src/volume/layout.ts";
+import { emptyTree } from "../../kit/simulated/btrfs.ts";
+import { directory, type Entry, type Tree, withDirectories } from "../../kit/simulated/tree.ts";
+
+/** What somebody did to the top of the volume where a subvolume belongs. */
+export type Oddity = "directory" | "symlink" | "file" | "read-only";
+
+/** What a Btrfs holds. */
+export interface Inside {
+  /** Which of the five subvolumes are there. */
+  readonly subvolumes: readonly boolean[];
+  readonly odd: { readonly index: number; readonly what: Oddity } | null;
+  /** Of each of the ten NOCOW directories, as far as its subvolume is there. */
+  readonly nocow: readonly ("missing" | "plain" | "full" | "flagged")[];
+}
+
+export const FS_NOCOW_FL = 0x00800000;
+
+/** All directories that must be flagged, from the top of the filesystem. */
+export const nocowPaths = defaultLayout.entries.flatMap(({ subvolume, noCopyOnWrite }) =>
+  noCopyOnWrite.map((inside) => `/${subvolume}/${inside}`),
+);
+export const subvolumeNames = defaultLayout.entries.map(({ subvolume }) => subvolume);
+
+const precious: Entry = { kind: "file", mode: 0o600, text: "precious" };
+
+/** The tree of a filesystem somebody has used: a file at the top, one in each subvolume. */
+export function treeOf({ subvolumes, odd, nocow }: Inside): Tree {
+  const tree = new Map(emptyTree()).set("/precious", precious);
+  for (const [i, name] of subvolumeNames.entries()) {
+    if (subvolumes[i] !== true) continue;
+    tree.set(`/${name}`, directory(256, { subvolume: 256 + i }));
+    tree.set(`/${name}/precious`, precious);
+  }
+  let made: Tree = tree;
+  for (const [i, path] of nocowPaths.entries()) {
+    const state = nocow[i];
+    const name = path.split("/")[1] ?? "";
+    if (state === undefined || state === "missing" || !tree.has(`/${name}`)) continue;
+    made = withDirectories(made, [path]);
+    const flags = state === "flagged" ? FS_NOCOW_FL : 0;
+    const copy = new Map(made).set(path, directory(2000 + i, { mode: 0o700, flags }));
+    made = state === "full" ? copy.set(`${path}/precious`, precious) : copy;
+  }
+  if (odd === null) return made;
+  const path = `/${subvolumeNames[odd.index]}`;
+  const rest = [...made].filter(([key]) => key !== path && !key.startsWith(`${path}/`));
+  return new Map([...rest, [path, oddEntry(odd.what)]]);
+}
+
+function oddEntry(what: Oddity): Entry {
+  if (what === "file") return precious;
+  if (what === "symlink") return { kind: "symlink", target: "precious" };
+  return what === "directory" ? directory(300) : directory(256, { subvolume: 300, readOnly: true });
+}
