@@ -69,11 +69,16 @@ function firstNonZeroIn(disk: Disk, [start, end]: Range): number | null {
   return null;
 }
 
+function* rangesOf(disk: Disk): Generator<Range> {
+  if (disk.dataRanges !== undefined) yield* disk.dataRanges();
+  if (disk.dataRanges !== undefined && disk.isCached === undefined) return;
+  // Samples of the larger disk would not be where the smaller one has its end and its backups.
+  yield* sampledRanges((disk.grownFrom ?? disk).sizeBytes);
+}
+
 /** Offset of the first byte found that is not zero, or null: the disk is blank. */
 export function firstNonZero(disk: Disk): number | null {
-  // Samples of the larger disk would not be where the smaller one has its end and its backups.
-  const { sizeBytes } = disk.grownFrom ?? disk;
-  for (const range of disk.dataRanges?.() ?? sampledRanges(sizeBytes)) {
+  for (const range of rangesOf(disk)) {
     const found = firstNonZeroIn(disk, range);
     if (found !== null) return found;
   }

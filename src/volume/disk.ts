@@ -12,6 +12,8 @@ export interface Disk {
   read(offset: number, length: number): Uint8Array;
   /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
   dataRanges?(): Iterable<readonly [start: number, end: number]>;
+  /** Of an attached file: the cache of its device may hold what the file does not show as data yet. */
+  readonly isCached?: true;
   /** Of a disk that is still to grow: as it is now. All beyond its end will be zeros. */
   readonly grownFrom?: Disk;
 }
@@ -82,10 +84,7 @@ export const fileDisk = (
   dataRanges: () => dataRangesOf(kernel, fd),
 });
 
-/**
- * The loop device of an image file: read through the device, whose cache may hold what the file does
- * not show yet, but only the file knows where it has data.
- */
+/** The loop device of an image file: read through the device, but the file knows where it has data. */
 export const attachedDisk = (
   kernel: Kernel,
   file: number,
@@ -93,5 +92,6 @@ export const attachedDisk = (
   sizeBytes: number,
 ): Disk => ({
   ...grownDisk(device, Math.max(device.sizeBytes, sizeBytes)),
+  isCached: true,
   dataRanges: () => dataRangesOf(kernel, file),
 });

@@ -87,11 +87,16 @@ function apply(
   withFd(kernel, fd, () => {
     const holdsFiles = kernel.readDirectory(fd).length > 0;
     const flags = getInodeFlags(kernel, fd);
-    if ((flags & noCopyOnWrite) === 0) {
-      setInodeFlags(kernel, fd, flags | noCopyOnWrite);
-      changed();
+    const isDue = (flags & noCopyOnWrite) === 0;
+    if (isDue) setInodeFlags(kernel, fd, flags | noCopyOnWrite);
+    // Unless it is seen that it did nothing, it did something.
+    let isSet = true;
+    try {
+      isSet = (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0;
+    } finally {
+      if (isDue && isSet) changed();
     }
-    if ((getInodeFlags(kernel, fd) & noCopyOnWrite) === 0) {
+    if (!isSet) {
       throw new SystemError("FS_IOC_SETFLAGS", Errno.EOPNOTSUPP, path);
     }
     if (holdsFiles) {
