@@ -38,6 +38,8 @@ export interface Kernel {
   unlink(path: string): void;
   umask(mask: number): number;
   geteuid(): number;
+  /** getpagesize(2): 4096 but on some arm64 kernels. */
+  pageBytes(): number;
   /** ioctl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
   /** flock(2) without waiting: false when somebody else holds the lock. */

@@ -34,6 +34,7 @@ const rare = {
   lseek: { args: [int, ssize, int], returns: ssize },
   mkdirat: { args: [int, ptr, uint], returns: int },
   unlink: { args: [ptr], returns: int },
+  getpagesize: { args: [], returns: int },
   umount2: { args: [ptr, int], returns: int },
   socket: { args: [int, int, int], returns: int },
   bind: { args: [int, ptr, uint], returns: int },
@@ -267,6 +268,10 @@ export class LibcKernel implements Kernel {
 
   geteuid(): number {
     return this.#libc.geteuid();
+  }
+
+  pageBytes(): number {
+    return this.#rare.getpagesize();
   }
 
   ioctl(fd: number, request: number, argument: Uint8Array | number): number {

@@ -92,7 +92,9 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   }
   // No discard: it takes 100 ms on 8 TiB, frees nothing on a blank disk, and would drop the record.
   const args = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];
-  const chosen = Object.entries(options).flatMap(([name, value]) =>
+  // A node of less than a page is for the newest kernels and programs only.
+  const nodesize = Math.max(options.nodesize, kernel.pageBytes());
+  const chosen = Object.entries({ ...options, nodesize }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );
   // Where mkfs wrote nothing, the disk must not look like a format to be finished unasked, for

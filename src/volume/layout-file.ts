@@ -3,7 +3,7 @@ import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { readExactly, statFd, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
-import type { Layout } from "./layout.ts";
+import { defaultNodeBytes, type Layout } from "./layout.ts";
 
 /** A table of a hundred subvolumes has 20 KiB. */
 const fileLimitBytes = 1024 * 1024;
@@ -88,7 +88,7 @@ export const layoutFileSchema = v.strictObject({
   options: v.optional(v.array(mountOption), ["compress=zstd:1", "discard=async"]),
   mkfs: v.optional(
     v.strictObject({
-      nodesize: v.optional(powerOfTwo(4096, 65536)),
+      nodesize: v.optional(powerOfTwo(4096, 65536), defaultNodeBytes),
       metadata: v.optional(v.picklist(["dup", "single"])),
       data: v.optional(v.picklist(["dup", "single"])),
       checksum: v.optional(v.picklist(["crc32c", "xxhash", "sha256", "blake2"])),

@@ -31,7 +31,7 @@ const layout: Layout = {
   label: "l",
   rawPath: "/raw",
   options: "",
-  mkfs: {},
+  mkfs: { nodesize: 16384 },
   entries: [
     { subvolume: "@a", path: "/a", noCopyOnWrite: ["one", "two/deep"] },
     { subvolume: "@b", path: "/b", noCopyOnWrite: ["three"] },

@@ -241,6 +241,10 @@ export class SimulatedKernel implements Kernel {
     return before;
   }
 
+  pageBytes(): number {
+    return 4096;
+  }
+
   geteuid(): number {
     return 0;
   }
