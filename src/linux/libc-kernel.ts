@@ -157,9 +157,8 @@ export class LibcKernel implements Kernel {
   #retried(call: string, subject: string | undefined, make: () => number | bigint): number {
     for (;;) {
       const result = make();
-      if (result !== -1 || this.#lastErrno() !== Errno.EINTR) {
-        return this.#check(result, call, subject);
-      }
+      if (result !== -1) return Number(result);
+      if (this.#lastErrno() !== Errno.EINTR) this.#check(result, call, subject);
     }
   }
 
