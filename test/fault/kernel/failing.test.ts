@@ -199,13 +199,18 @@ async function failingTwice(stage: Stage, kind: string, undo: RegExp): Promise<R
 }
 
 test.each([
-  ["the new image cannot be removed", "ftruncate", /unlink /],
-  ["the loop device cannot be detached", "fsync", /ioctl .*LOOP_CLR_FD/],
-] as const)("a failure with an image tells that %s", async (_, kind, undo) => {
+  ["the new image cannot be removed", "ftruncate", /unlink /, /could not be removed: EIO/],
+  [
+    "the loop device cannot be detached",
+    "fsync",
+    /ioctl .*LOOP_CLR_FD/,
+    /could not be put back as it was: .*EIO/,
+  ],
+] as const)("a failure with an image tells that %s", async (_, kind, undo, said) => {
   const stage = await stageOf(sandbox(), "a missing image");
   const { notes, error } = await failingTwice(stage, kind, undo);
   expect(error?.message).toContain("ENOMEM");
-  expect(notes.join()).toMatch(/could not be put back as it was: .*EIO/);
+  expect(notes.join()).toMatch(said);
   await expectRecovers(stage);
 });
 
