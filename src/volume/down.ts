@@ -46,7 +46,8 @@ function sourceOrNull(context: Context): Source | null {
     throw new VolumeError("device-missing", `the image ${source.path} does not exist`);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
-    if (chooseDevice(context).selector !== null) throw error;
+    const isByName = context.options.image === undefined && chooseDevice(context).selector !== null;
+    if (isByName) throw error;
     const [orphan] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
     if (orphan !== undefined) {
       throw new VolumeError("device-missing", `${error.message}, but ${orphan.path} is mounted`, {

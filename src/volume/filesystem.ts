@@ -1,16 +1,25 @@
 import type { Superblock } from "../btrfs/superblock.ts";
 import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
+import type { MkfsOptions } from "./layout.ts";
 import type { FormatPolicy, RepairPolicy } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import { sizeText } from "./size.ts";
 import type { Verdict } from "./verdict.ts";
 
 /**
- * The least device that mkfs.btrfs accepts with its defaults (16 KiB nodes, DUP metadata):
- * measured with btrfs-progs 6.2. Asked before anything is written.
+ * The least device that mkfs.btrfs accepts, measured with btrfs-progs 6.2, whatever the node size:
+ * by default, with DUP metadata. Asked before anything is written.
  */
 export const leastDeviceBytes = 114_294_784;
+/** With this much less or more for other profiles. */
+const singleMetadataBytes = 47_185_920;
+const dupDataBytes = 125_829_120;
+
+/** The same for the profiles of a layout. */
+export const leastBytesFor = ({ metadata, data }: MkfsOptions): number =>
+  (metadata === "single" ? singleMetadataBytes : leastDeviceBytes) +
+  (data === "dup" ? dupDataBytes : 0);
 
 /** What `up` does about the filesystem. */
 export type FilesystemAction =
@@ -27,6 +36,8 @@ export interface FilesystemFacts {
   readonly readOnly: boolean;
   readonly verdict: Verdict;
   readonly format: FormatPolicy;
+  /** How it would be formatted. */
+  readonly mkfs?: MkfsOptions;
   readonly repair: RepairPolicy;
   /** A further name of what is on the disk, from a system library. */
   readonly alsoKnownAs?: string | null;
@@ -157,8 +168,9 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
   }
   if (formattable[format].includes(verdict.kind)) {
     assertWritable();
-    if (sizeBytes < leastDeviceBytes) {
-      const least = sizeText(leastDeviceBytes);
+    const leastBytes = leastBytesFor(facts.mkfs ?? {});
+    if (sizeBytes < leastBytes) {
+      const least = sizeText(leastBytes);
       throw new VolumeError(
         "too-small",
         `${device} is ${sizeText(sizeBytes)}; a Btrfs needs at least ${least}`,

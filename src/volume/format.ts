@@ -11,7 +11,7 @@ import {
 import { type Disk, withBlock } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.ts";
-import type { MkfsOptions } from "./layout.ts";
+import { defaultNodeBytes, type MkfsOptions } from "./layout.ts";
 import type { Verdict } from "./verdict.ts";
 import { judge } from "./verdict.ts";
 import { writeDurably } from "./write.ts";
@@ -65,9 +65,11 @@ function formatFailed(path: string, { exitCode, signal, output }: ProgramResult)
   const reason = output.trim().split("\n").at(-1) ?? "";
   const end = signal === null ? `exit status ${exitCode}` : `ended by ${signal}`;
   const said = reason === "" ? "" : `: ${reason}`;
-  return new VolumeError("format-failed", `mkfs.btrfs failed on ${path}, ${end}${said}`, {
-    hint: "run the command again: it finishes the format",
-  });
+  const hint =
+    signal === null
+      ? "mkfs.btrfs says why: see the kernel's log (dmesg) and the options of the layout"
+      : "run the command again: it finishes the format";
+  return new VolumeError("format-failed", `mkfs.btrfs failed on ${path}, ${end}${said}`, { hint });
 }
 
 /**
@@ -93,7 +95,7 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   // No discard: it takes 100 ms on 8 TiB, frees nothing on a blank disk, and would drop the record.
   const args = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];
   // A node of less than a page is for the newest kernels and programs only.
-  const nodesize = Math.max(options.nodesize, kernel.pageBytes());
+  const nodesize = Math.max(options.nodesize ?? defaultNodeBytes, kernel.pageBytes());
   const chosen = Object.entries({ ...options, nodesize }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );

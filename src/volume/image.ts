@@ -169,6 +169,8 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       return { path, fd: null, fileBytes: 0, wantedBytes, created: false, loopPath: null };
     }
     const { fd, created } = file;
+    // Only a file that is still as it was made may go again: before the lock another run can have used it.
+    let isNew = false;
     let done = false;
     try {
       if (!isRegularFile(statFd(kernel, fd))) {
@@ -179,8 +181,9 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       if (request.locking) lock(kernel, fd, path, request.progress);
       const status = statFd(kernel, fd);
       // A run that failed took its new file away while we waited for the lock.
-      if (!created && status.linkCount === 0) continue;
+      if (status.linkCount === 0) continue;
       const fileBytes = status.sizeBytes;
+      isNew = created && fileBytes === 0;
       if (request.sizeBytes !== undefined && request.sizeBytes < fileBytes) {
         const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
@@ -196,10 +199,10 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       }
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
-      return { path, fd, fileBytes, wantedBytes, created, loopPath };
+      return { path, fd, fileBytes, wantedBytes, created: isNew, loopPath };
     } finally {
       if (!done) {
-        if (created) removeImage(kernel, fd, path, request.note);
+        if (isNew) removeImage(kernel, fd, path, request.note);
         kernel.close(fd);
       }
     }

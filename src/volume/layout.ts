@@ -7,10 +7,10 @@ export interface LayoutEntry {
   readonly noCopyOnWrite: readonly string[];
 }
 
-/** Options of mkfs.btrfs; what is left out is its own default. */
+/** Options of mkfs.btrfs; what is left out is its own default, but for the node size. */
 export interface MkfsOptions {
   /** Bytes of a metadata block; a kernel with larger pages gets blocks of their size. */
-  readonly nodesize: number;
+  readonly nodesize?: number | undefined;
   readonly metadata?: "dup" | "single" | undefined;
   readonly data?: "dup" | "single" | undefined;
   readonly checksum?: "crc32c" | "xxhash" | "sha256" | "blake2" | undefined;

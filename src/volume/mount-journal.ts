@@ -5,6 +5,7 @@ import {
   pathOf,
   procPath,
   statFd,
+  statOrNull,
   withFd,
 } from "../linux/files.ts";
 import {
@@ -74,7 +75,7 @@ export class MountJournal {
         isMade = true;
         this.#made.push({ parent, name, target });
         if (isInPlace(kernel, root, target, { parent, name })) return;
-        if (mountIdAt(kernel, { parent, name }) === statFd(kernel, parent).mountId) {
+        if (!isMountedAt(kernel, { parent, name })) {
           // The directory was given another name before it was mounted on, and the mount is there.
           kernel.unmount(pathOf(kernel, fd), UMOUNT_NOFOLLOW);
           this.#made.pop();
@@ -122,6 +123,11 @@ export class MountJournal {
       unmountAt(this.#kernel, spot, MNT_DETACH);
     }
   }
+}
+
+function isMountedAt(kernel: Kernel, spot: Spot): boolean {
+  const found = statOrNull(kernel, spotPath(spot), AT_SYMLINK_NOFOLLOW);
+  return found !== null && found.mountId !== statFd(kernel, spot.parent).mountId;
 }
 
 /** True when the path of the target leads to what was just mounted at the spot. */

@@ -65,8 +65,9 @@ function openOrMake(kernel: Kernel, top: number, path: string, changed: () => vo
     try {
       kernel.close(openInVolume(kernel, top, at));
     } catch (error) {
-      if (!isErrno(error, Errno.ENOENT)) throw error;
       const slash = at.lastIndexOf("/");
+      // The subvolume itself has gone: a plain directory must not stand in for it.
+      if (!isErrno(error, Errno.ENOENT) || slash < 0) throw error;
       const parent = openInVolume(kernel, top, at.slice(0, slash));
       withFd(kernel, parent, () => kernel.mkdirat(parent, name, directoryMode));
       changed();

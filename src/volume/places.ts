@@ -95,7 +95,8 @@ export function noteElsewhere(
   const where = first === undefined ? "in another mount namespace" : `at ${pathsOf(mounts)}`;
   const inForce = top === null ? first : mountOf(kernel, top);
   const options = inForce?.superOptions.filter((option) => !option.startsWith("subvol")).join(",");
-  note(`already mounted ${where}: the filesystem-wide options are those of that mount, ${options}`);
+  const shown = options === undefined ? "" : `, ${options}`;
+  note(`already mounted ${where}: the filesystem-wide options are those of that mount${shown}`);
 }
 
 /** A filesystem that is mounted read-only somewhere is not made writable behind the back of who did that. */

@@ -77,12 +77,14 @@ function assertStillDamaged(kernel: Kernel, device: number, damaged: Superblock)
   });
 }
 
-/** A disk writes this much as a whole, and perhaps no more. */
-const sectorBytes = 512;
+/** Behind the checksum: fsid, address, flags and magic. They lie in one sector, which is written as a whole. */
+const nameStart = 32;
+const nameEnd = 72;
 
 /**
- * Writes the rebuilt superblock to 64 KiB and flushes. First the sector that names the filesystem: if
- * the power fails then, what is there can still be told to be this filesystem's.
+ * Writes the rebuilt superblock to 64 KiB and flushes. First the bytes that name the filesystem: if the
+ * power fails then, what is there can still be told to be this filesystem's. The checksum stays what it
+ * was, for the next run goes by it to tell whether an fsync log is lost.
  */
 export function repairPrimary(
   kernel: Kernel,
@@ -91,6 +93,7 @@ export function repairPrimary(
   rebuilt: Superblock,
 ): void {
   assertStillDamaged(kernel, device, damaged);
-  writeDurably(kernel, device, [[primaryOffset, rebuilt.block.subarray(0, sectorBytes)]]);
+  const name = rebuilt.block.subarray(nameStart, nameEnd);
+  writeDurably(kernel, device, [[primaryOffset + nameStart, name]]);
   writeDurably(kernel, device, [[primaryOffset, rebuilt.block]]);
 }

@@ -219,6 +219,9 @@ export class Source {
       if (image !== null && image.fd !== null && isMade) {
         return removeImage(this.#kernel, image.fd, image.path, note);
       }
+      if (this.#attachedPath !== null && this.#resized) {
+        note(`${this.#attachedPath} was detached again after the failure`);
+      }
       return !this.#resized;
     } catch (error) {
       note(`${image?.path ?? ""} could not be put back as it was: ${String(error)}`);

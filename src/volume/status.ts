@@ -116,9 +116,12 @@ function sourceOrNull(context: Context): Source | null {
     context.recorder.device = null;
     return null;
   } catch (error) {
-    if (!(error instanceof VolumeError)) throw error;
-    if (error.code !== "device-missing" && error.code !== "permission") throw error;
-    const isHidden = error.code === "permission";
+    // A loop device that may be the image's and may not be asked: a plain user sees the mounts alone.
+    const isForbidden = isErrno(error, Errno.EACCES, Errno.EPERM);
+    const code = error instanceof VolumeError ? error.code : null;
+    if (code !== "device-missing" && code !== "permission" && !isForbidden) throw error;
+    if (!(error instanceof Error)) throw error;
+    const isHidden = code !== "device-missing";
     if (isHidden) context.recorder.device = context.options.image ?? context.options.device ?? null;
     context.note(`${error.message}${isHidden ? "; run it as root to see the disk itself" : ""}`);
     return null;

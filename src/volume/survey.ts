@@ -59,6 +59,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     sizeBytes: source.disk.sizeBytes,
     readOnly: source.readOnly,
     verdict,
+    mkfs: context.layout.mkfs,
     format: mayFormat ? formatPolicy(context) : "never",
     repair: options.repair ?? "auto",
     alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,

@@ -1,10 +1,13 @@
 import { expect, test } from "bun:test";
-import { succeeds, volume } from "../kit/agent.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { down, fails, succeeds, volume } from "../kit/agent.ts";
 import { GiB } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { type Report, stepOutcomes } from "../kit/report.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
-import { expectMounted, markerIsThere, preparedDisk } from "../kit/volume.ts";
+import { traced } from "../kit/trace.ts";
+import { expectMounted, markerIsThere, preparedDisk, writeMarker } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 
@@ -93,4 +96,22 @@ test("two at once with different images do not take each other's loop device", a
   expect(new Set(reports.map(({ device }) => device)).size).toBe(3);
   expect(attachedLoops(box.dir).size).toBe(3);
   for (const name of ["one", "two", "three"]) expectMounted(box.path(name));
+});
+
+test("a run that made an image does not take away what another run has put into it meanwhile", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  // The first makes the file, and comes to its lock when the second is done and the targets are taken.
+  const slow = traced(box, "flock", "--inject=flock:delay_enter=1500000:when=1");
+  const taken = box.path("taken");
+  box.mount("tmpfs", join(taken, "var/lib/docker"), "-t", "tmpfs");
+  const first = volume(box, "up", ["--image", image, "--root", taken], { prefix: slow.prefix });
+  while (!existsSync(image)) await Bun.sleep(1);
+  await succeeds(volume(box, "up", ["--image", image, "--size", "1G"]));
+  writeMarker(box);
+  await fails(first, "target-occupied");
+  expect(existsSync(image)).toBeTrue();
+  await down(box, "--image", image);
+  await succeeds(volume(box, "up", ["--image", image]));
+  expect(markerIsThere(box)).toBeTrue();
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { isValidCopy, parseSuperblock } from "../../src/btrfs/superblock.ts";
-import { rebuildPrimary } from "../../src/volume/repair.ts";
+import { rebuildPrimary, repairPrimary } from "../../src/volume/repair.ts";
+import { fakeKernel } from "./support/fake-kernel.ts";
 import {
   field,
   filled,
@@ -75,6 +76,31 @@ describe("an fsync log that only the damaged primary pointed to", () => {
     expect(result.logRoot).toBe(0n);
     expect(result.logRootLevel).toBe(0);
   });
+});
+
+test("a log that is lost is still reported as lost when the power failed between the two writes", () => {
+  const damaged = new Uint8Array(4096);
+  const writes: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
+  const kernel = fakeKernel({
+    open: () => 5,
+    close: () => undefined,
+    fsync: () => undefined,
+    pread(_fd, buffer) {
+      buffer.set(damaged);
+      return buffer.length;
+    },
+    pwrite(_fd, bytes, offset) {
+      writes.push({ offset, bytes: bytes.slice() });
+      return bytes.length;
+    },
+  });
+  repairPrimary(kernel, 3, parseSuperblock(damaged), rebuilt(damaged).superblock);
+  const [first, second] = writes;
+  if (first === undefined || second === undefined) throw new Error("there were not two writes");
+  const between = damaged.slice();
+  between.set(first.bytes, first.offset - primaryPlace);
+  expect(parseSuperblock(between).fsid).toBe(mirror.fsid);
+  expect(rebuilt(between).log).toBe("lost");
 });
 
 describe("without a log", () => {
