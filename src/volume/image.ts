@@ -203,6 +203,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
     } finally {
       if (!done) {
         if (isNew) removeImage(kernel, fd, path, request.note);
+        else if (created) request.note(`the image ${path}, which this run made, is left there`);
         kernel.close(fd);
       }
     }
