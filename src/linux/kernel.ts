@@ -21,6 +21,8 @@ export interface Kernel {
   read(fd: number, buffer: Uint8Array): number;
   /** pread(2): bytes read, 0 at the end. */
   pread(fd: number, buffer: Uint8Array, offsetBytes: number): number;
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED: the disk may begin to read. Advice, so it never fails. */
+  readAhead(fd: number, offsetBytes: number, lengthBytes: number): void;
   /** pwrite(2): bytes written. */
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number;
   /** write(2): bytes written. */

@@ -34,6 +34,7 @@ const rare = {
   lseek: { args: [int, ssize, int], returns: ssize },
   mkdirat: { args: [int, ptr, uint], returns: int },
   unlink: { args: [ptr], returns: int },
+  posix_fadvise: { args: [int, ssize, ssize, int], returns: int },
   getpagesize: { args: [], returns: int },
   umount2: { args: [ptr, int], returns: int },
   socket: { args: [int, int, int], returns: int },
@@ -95,6 +96,9 @@ const POLLIN = 1;
 /** asm-generic/signal.h, the same on x86-64 and arm64 */
 const interruptions = [1 /* SIGHUP */, 2 /* SIGINT */, 15 /* SIGTERM */];
 const SIG_IGN = 1;
+
+/** linux/fadvise.h */
+const POSIX_FADV_WILLNEED = 3;
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -189,6 +193,10 @@ export class LibcKernel implements Kernel {
     return this.#retried("pread", undefined, () =>
       this.#libc.pread(fd, buffer, buffer.length, offsetBytes),
     );
+  }
+
+  readAhead(fd: number, offsetBytes: number, lengthBytes: number): void {
+    this.#rare.posix_fadvise(fd, offsetBytes, lengthBytes, POSIX_FADV_WILLNEED);
   }
 
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {

@@ -54,7 +54,8 @@ function* sampledRanges(sizeBytes: number): Generator<Range> {
     offsets.push(Math.floor(((i + 0.5) * sizeBytes) / sampleCount / blockBytes) * blockBytes);
   }
   const places = offsets.map((offset) => Math.floor(offset / blockBytes) * blockBytes);
-  for (const start of [...new Set(places)].sort((a, b) => a - b)) {
+  // A typed array sorts numbers natively.
+  for (const start of Float64Array.from(new Set(places)).sort()) {
     if (start >= headBytes && start < tail) yield [start, Math.min(start + superblockBytes, tail)];
   }
 }
@@ -73,7 +74,12 @@ function* rangesOf(disk: Disk): Generator<Range> {
   if (disk.dataRanges !== undefined) yield* disk.dataRanges();
   if (disk.dataRanges !== undefined && disk.isCached === undefined) return;
   // Samples of the larger disk would not be where the smaller one has its end and its backups.
-  yield* sampledRanges((disk.grownFrom ?? disk).sizeBytes);
+  const [head, tail, ...samples] = sampledRanges((disk.grownFrom ?? disk).sizeBytes);
+  // Nearly every disk that is not blank shows it at one of its ends.
+  if (head !== undefined) yield head;
+  if (tail !== undefined) yield tail;
+  for (const [start, end] of samples) disk.readAhead?.(start, end - start);
+  yield* samples;
 }
 
 /** Offset of the first byte found that is not zero, or null: the disk is blank. */

@@ -10,6 +10,8 @@ export interface Disk {
    * the disk cannot be read there.
    */
   read(offset: number, length: number): Uint8Array;
+  /** Says that this will be read soon, so that a disk answers many reads at once and not one by one. */
+  readAhead?(offset: number, length: number): void;
   /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
   dataRanges?(): Iterable<readonly [start: number, end: number]>;
   /** Of an attached file: the cache of its device may hold what the file does not show as data yet. */
@@ -21,6 +23,7 @@ export interface Disk {
 export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk {
   return {
     sizeBytes,
+    readAhead: (offset, length) => kernel.readAhead(fd, offset, length),
     read(offset, length) {
       const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
       const buffer = new Uint8Array(new ArrayBuffer(wanted));
@@ -35,6 +38,7 @@ export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk 
 const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
   sizeBytes,
   ...(sizeBytes > disk.sizeBytes ? { grownFrom: disk } : {}),
+  readAhead: (offset, length) => disk.readAhead?.(offset, length),
   read(offset, length) {
     const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
     if (offset < disk.sizeBytes) buffer.set(disk.read(offset, buffer.length));

@@ -80,7 +80,9 @@ export function truthful(before: World, done: Run, scene: Scene): string[] {
   // A new filesystem began with nothing in it.
   const isNewFilesystem = is.filesystem !== held.filesystem;
   const was = isNewFilesystem ? { ...held, subvolumes: "", nocow: "[]" } : held;
-  const isNoted = report.notes.some((note) => /could not be (put back|removed)|is left there/.test(note));
+  const isNoted = report.notes.some((note) =>
+    /could not be (put back|removed)|is left there/.test(note),
+  );
   for (const { step, outcome } of report.steps) {
     const isWritten = world.effects.some(({ kind }) => kind === "write");
     const hasChanged =
@@ -143,7 +145,9 @@ export function takenBack(before: World, done: Run, scene: Scene, fault: FaultAt
   }
   const has = new Set(mountList(world));
   for (const line of had) if (!has.has(line)) broken.push(`it unmounted ${line}`);
-  const isNoted = report.notes.some((note) => /could not be (put back|removed)|is left there/.test(note));
+  const isNoted = report.notes.some((note) =>
+    /could not be (put back|removed)|is left there/.test(note),
+  );
   const extraLoop = [...world.loops.keys()].find((name) => !before.loops.has(name));
   if (extraLoop !== undefined && !isNoted) broken.push(`${extraLoop} is left attached`);
   const isWritten = world.effects.some(({ kind }) => kind === "write" || kind === "mkfs");

@@ -129,6 +129,8 @@ export class SimulatedKernel implements Kernel {
     return storage.read(buffer, offsetBytes);
   }
 
+  readAhead(): void {}
+
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
     const { what, flags } = this.file(fd, "pwrite");
     if ((flags & O_RDWR) === 0) this.#fail("pwrite", Errno.EBADF);
