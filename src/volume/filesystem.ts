@@ -17,7 +17,7 @@ const singleMetadataBytes = 47_185_920;
 const dupDataBytes = 125_829_120;
 
 /** The same for the profiles of a layout. */
-export const leastBytesFor = ({ metadata, data }: MkfsOptions): number =>
+const leastBytesFor = ({ metadata, data }: MkfsOptions): number =>
   (metadata === "single" ? singleMetadataBytes : leastDeviceBytes) +
   (data === "dup" ? dupDataBytes : 0);
 
