@@ -1,4 +1,3 @@
-import { version } from "../../package.json" with { type: "json" };
 import type { Kernel } from "../linux/kernel.ts";
 import { exitStatusOf, VolumeError } from "../volume/error.ts";
 import { print } from "./terminal.ts";
@@ -33,9 +32,6 @@ async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number
       const { completionCommand } = await import("./completion-command.ts");
       return completionCommand(kernel, rest);
     }
-    case "--version":
-      print(kernel, 1, `arcbox-agent ${version}\n`);
-      return 0;
     case "--help":
     case "-h":
     case "help": {

@@ -1,13 +1,16 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { version } from "../../package.json" with { type: "json" };
+import { agentPath } from "../kit/agent.ts";
+import { tryCommand } from "../kit/command.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { expectMounted, preparedDisk } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 const project = join(import.meta.dir, "..", "..");
 
-/** What every start loads. A new name here costs each boot of each machine: is it needed there? */
+/** What every command but --version loads. A new name here costs each boot of each machine: is it needed there? */
 const always = [
   "package.json",
   "src/cli/run.ts",
@@ -54,8 +57,18 @@ async function modulesOf(box: Sandbox, ...args: readonly string[]): Promise<stri
   return paths.map((path) => path.replace(`${project}/`, "")).filter((path) => path !== preload);
 }
 
-test("--version loads the way in and nothing of the volume", async () => {
-  expect((await modulesOf(sandbox(), "--version")).sort()).toEqual([...always].sort());
+test("--version loads the way in and nothing else", async () => {
+  expect((await modulesOf(sandbox(), "--version")).sort()).toEqual(["package.json", "src/main.ts"]);
+});
+
+test("--version says it, is no error to a reader that went away, and is one on a full disk", async () => {
+  const shell = (line: string) => tryCommand("bash", "-c", `set -o pipefail; ${line}`);
+  const line = `'${agentPath}' --version`;
+  expect(shell(line)).toMatchObject({ exitCode: 0, stdout: `arcbox-agent ${version}\n` });
+  expect(shell(`${line} | true`)).toMatchObject({ exitCode: 0, stderr: "" });
+  const full = shell(`${line} > /dev/full`);
+  expect(full.exitCode).toBe(1);
+  expect(full.stderr).toContain("ENOSPC");
 });
 
 test("a warm up loads the modules that are named here and no other", async () => {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { version } from "../../package.json" with { type: "json" };
 import { actions, optionSpecs } from "../../src/cli/arguments.ts";
 import { programHelp, volumeHelp } from "../../src/cli/help.ts";
 import { run } from "../../src/cli/run.ts";
@@ -62,10 +61,6 @@ test.each([[["--help"]], [["-h"]], [["help"]], [["volume", "--help"]], [["volume
     expect(await ran(...argv)).toEqual({ status: 0, out: programHelp, err: "" });
   },
 );
-
-test("--version is the version of the package", async () => {
-  expect(await ran("--version")).toEqual({ status: 0, out: `arcbox-agent ${version}\n`, err: "" });
-});
 
 describe("a command that does not exist", () => {
   test.each([
