@@ -1,4 +1,4 @@
-import { mirrorOffsets, superblockBytes } from "../btrfs/superblock.ts";
+import { mirrorOffsets } from "../btrfs/superblock.ts";
 import { firstNonZeroByte } from "../linux/zeros.ts";
 import type { Disk } from "./disk.ts";
 
@@ -19,45 +19,50 @@ const sampleCount = 256;
 type Range = readonly [start: number, end: number];
 
 /** ext2/3/4 with sparse_super keep copies in the groups 1 and the powers of 3, 5 and 7. */
-function* extBackups(sizeBytes: number): Generator<number> {
-  const groups = new Set<number>([1]);
-  for (const base of [3, 5, 7]) for (let g = base; g < 2 ** 22; g *= base) groups.add(g);
+function extBackups(sizeBytes: number): number[] {
+  const offsets: number[] = [];
   // A group has 8 blocks per byte of its one bitmap block; with 1 KiB blocks they start at block 1.
   for (const block of [1 * kib, 2 * kib, 4 * kib, 64 * kib]) {
-    for (const group of groups) {
-      const offset = group * block * 8 * block + (block === kib ? kib : 0);
-      if (offset < sizeBytes) yield offset;
+    const groupBytes = block * 8 * block;
+    const first = block === kib ? kib : 0;
+    for (const base of [3, 5, 7]) {
+      for (let g = 1; g * groupBytes < sizeBytes; g *= base) offsets.push(g * groupBytes + first);
     }
   }
+  return offsets;
 }
 
 /** XFS keeps a copy at the start of each allocation group: 4 of them, or 1 TiB each, or striped. */
-function* xfsBackups(sizeBytes: number): Generator<number> {
+function xfsBackups(sizeBytes: number): number[] {
+  const offsets: number[] = [];
   for (const groups of [4, 8, 16, 32]) {
+    // The group size is the disk's share in blocks, rounded either way.
+    const share = sizeBytes / groups / blockBytes;
     for (let i = 1; i < groups; i++) {
-      // The group size is the disk's share in blocks, rounded either way.
-      const share = sizeBytes / groups / blockBytes;
-      for (const blocks of new Set([Math.floor(share), Math.ceil(share)])) {
-        yield blocks * i * blockBytes;
-      }
+      offsets.push(Math.floor(share) * i * blockBytes, Math.ceil(share) * i * blockBytes);
     }
   }
-  for (let offset = 1024 * gib; offset < sizeBytes; offset += 1024 * gib) yield offset;
+  for (let offset = 1024 * gib; offset < sizeBytes; offset += 1024 * gib) offsets.push(offset);
+  return offsets;
 }
 
-function* sampledRanges(sizeBytes: number): Generator<Range> {
-  yield [0, Math.min(headBytes, sizeBytes)];
-  const tail = Math.max(0, sizeBytes - tailBytes);
-  yield [tail, sizeBytes];
+const endsOf = (sizeBytes: number): readonly [head: Range, tail: Range] => [
+  [0, Math.min(headBytes, sizeBytes)],
+  [Math.max(0, sizeBytes - tailBytes), sizeBytes],
+];
+
+/** The blocks between the ends of the disk that are looked at, in order. */
+function samplesOf(sizeBytes: number): Range[] {
+  const tail = sizeBytes - tailBytes;
   const offsets = [...mirrorOffsets, ...extBackups(sizeBytes), ...xfsBackups(sizeBytes)];
-  for (let i = 0; i < sampleCount; i++) {
-    offsets.push(Math.floor(((i + 0.5) * sizeBytes) / sampleCount / blockBytes) * blockBytes);
-  }
-  const places = offsets.map((offset) => Math.floor(offset / blockBytes) * blockBytes);
+  for (let i = 0; i < sampleCount; i++) offsets.push(((i + 0.5) * sizeBytes) / sampleCount);
+  const places = new Set(offsets.map((offset) => Math.floor(offset / blockBytes) * blockBytes));
+  const between = [...places].filter((start) => start >= headBytes && start < tail);
   // A typed array sorts numbers natively.
-  for (const start of Float64Array.from(new Set(places)).sort()) {
-    if (start >= headBytes && start < tail) yield [start, Math.min(start + superblockBytes, tail)];
-  }
+  return Array.from(new Float64Array(between).sort(), (start) => [
+    start,
+    Math.min(start + blockBytes, tail),
+  ]);
 }
 
 const chunkBytes = mib;
@@ -70,21 +75,25 @@ function firstNonZeroIn(disk: Disk, [start, end]: Range): number | null {
   return null;
 }
 
-function* rangesOf(disk: Disk): Generator<Range> {
+/** How thorough a look is: `ends` leaves out the samples between them. */
+export type Extent = "all" | "ends";
+
+function* rangesOf(disk: Disk, extent: Extent): Generator<Range> {
   if (disk.dataRanges !== undefined) yield* disk.dataRanges();
   if (disk.dataRanges !== undefined && disk.isCached === undefined) return;
   // Samples of the larger disk would not be where the smaller one has its end and its backups.
-  const [head, tail, ...samples] = sampledRanges((disk.grownFrom ?? disk).sizeBytes);
+  const { sizeBytes } = disk.grownFrom ?? disk;
   // Nearly every disk that is not blank shows it at one of its ends.
-  if (head !== undefined) yield head;
-  if (tail !== undefined) yield tail;
+  yield* endsOf(sizeBytes);
+  if (extent === "ends") return;
+  const samples = samplesOf(sizeBytes);
   for (const [start, end] of samples) disk.readAhead?.(start, end - start);
   yield* samples;
 }
 
 /** Offset of the first byte found that is not zero, or null: the disk is blank. */
-export function firstNonZero(disk: Disk): number | null {
-  for (const range of rangesOf(disk)) {
+export function firstNonZero(disk: Disk, extent: Extent = "all"): number | null {
+  for (const range of rangesOf(disk, extent)) {
     const found = firstNonZeroIn(disk, range);
     if (found !== null) return found;
   }

@@ -1,7 +1,8 @@
 import { isBtrfsLoaded, isMounted } from "../btrfs/mounted.ts";
-import { assertUnclaimed } from "../linux/block-device.ts";
+import { assertUnclaimed, dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { namesIn, readTextOrNull } from "../linux/files.ts";
+import type { Extent } from "./blank.ts";
 import { cmdlineValue } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -30,13 +31,32 @@ export function survey(context: Context, source: Source): Survey {
 }
 
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
-function lookAtDisk({ recorder, acting }: Context, source: Source): Verdict {
-  const mountedUuid = source.mountedUuid();
-  const superblock = acting && mountedUuid === null ? glanceOrNull(source) : null;
+function lookAtDisk(context: Context, source: Source): Verdict {
+  const mayGlance = context.acting && source.mountedUuid() === null;
+  const superblock = mayGlance ? glanceOrNull(source) : null;
   const verdict: Verdict =
-    superblock === null ? judge(source.disk, mountedUuid) : { kind: "btrfs", superblock };
-  recorder.found(verdict);
+    superblock === null ? judgeNow(context, source) : { kind: "btrfs", superblock };
+  context.recorder.found(verdict);
   return verdict;
+}
+
+/**
+ * The full verdict. Where a write may follow it is taken past the page cache, which may still have what
+ * the disk no longer has. (An image that is not attached yet has no other cache than its file's.)
+ */
+export function judgeNow(
+  { kernel, acting }: Context,
+  source: Source,
+  extent: Extent = "all",
+): Verdict {
+  const mountedUuid = source.mountedUuid();
+  try {
+    if (acting && mountedUuid === null && source.isAttached) dropCache(kernel, source.device.fd);
+  } catch (error) {
+    if (error instanceof SystemError) return { kind: "unreadable", cause: error };
+    throw error;
+  }
+  return judge(source.disk, mountedUuid, extent);
 }
 
 /** What a glance cannot read, the full verdict will name. */

@@ -1,4 +1,3 @@
-import { dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
@@ -29,7 +28,7 @@ import { assertRoot } from "./root-user.ts";
 import { sizeText } from "./size.ts";
 import { openSource, type Source } from "./source.ts";
 import { makeSubvolume, missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
-import { assertFree, decide, type Survey, survey } from "./survey.ts";
+import { assertFree, decide, judgeNow, type Survey, survey } from "./survey.ts";
 import type { Root, Target } from "./targets.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -121,16 +120,15 @@ function settleFilesystem(context: Context, source: Source, { verdict, action }:
 }
 
 /**
- * The last look before a write, past the page cache: the verdict was taken before the device was
- * attached and locked, or from what the cache still had, and is worth nothing if it is not true now.
+ * The last look before a write: a verdict is worth nothing if it is not true now. What came over a blank
+ * disk since then, which is milliseconds, shows where tables and filesystems begin and end; the samples
+ * between were read from the disk itself and are not asked again.
  */
 function assertUnchanged(context: Context, source: Source, verdict: Verdict): void {
-  const { kernel, recorder } = context;
-  recorder.in("filesystem", () => {
+  context.recorder.in("filesystem", () => {
     source.assertSameDevice();
     assertFree(context, source);
-    dropCache(kernel, source.device.fd);
-    const now = judge(source.disk, source.mountedUuid());
+    const now = judgeNow(context, source, verdict.kind === "blank" ? "ends" : "all");
     if (now.kind === verdict.kind) return;
     if (now.kind === "unreadable") throw unreadable(source.path, now.cause);
     throw new VolumeError(
@@ -281,7 +279,7 @@ function mountWhole(
     const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
     const refused = mountError(kernel, source.path, superblock, error);
     if (superblock === null || !isErrno(error, ...faults)) throw refused;
-    const verdict = judge(source.disk, source.mountedUuid());
+    const verdict = judgeNow(context, source);
     if (verdict.kind === "btrfs" || verdict.kind === "mounted") throw refused;
     recorder.in("filesystem", () => {
       recorder.found(verdict);

@@ -12,7 +12,7 @@ import {
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
 import { isAllZero } from "../linux/zeros.ts";
-import { firstNonZero } from "./blank.ts";
+import { type Extent, firstNonZero } from "./blank.ts";
 import type { Disk } from "./disk.ts";
 import { findForeign, signatureHeadBytes } from "./foreign.ts";
 import { hasIntent } from "./intent.ts";
@@ -63,7 +63,7 @@ function trustedMirror(
 }
 
 /** Decisions 3 to 13. Throws the SystemError of the first read that it needs and that fails. */
-function judgeReadable(disk: Disk): Verdict {
+function judgeReadable(disk: Disk, extent: Extent): Verdict {
   const head = disk.read(0, signatureHeadBytes);
 
   // 3: somebody else's, even over a valid Btrfs.
@@ -116,7 +116,7 @@ function judgeReadable(disk: Disk): Verdict {
   }
 
   // 12, 13: zeros wherever anything could show.
-  const offset = firstNonZero(disk);
+  const offset = firstNonZero(disk, extent);
   return offset === null ? { kind: "blank" } : { kind: "unknown", offset };
 }
 
@@ -134,10 +134,10 @@ function withMagic(primary: Superblock): Superblock {
  * `mountedUuid` is what the kernel says of the device: a mounted filesystem's superblock is
  * being written, so it is not judged.
  */
-export function judge(disk: Disk, mountedUuid: string | null): Verdict {
+export function judge(disk: Disk, mountedUuid: string | null, extent: Extent = "all"): Verdict {
   if (mountedUuid !== null) return { kind: "mounted", uuid: mountedUuid };
   try {
-    return judgeReadable(disk);
+    return judgeReadable(disk, extent);
   } catch (error) {
     // 1: a read error is never "blank".
     if (error instanceof SystemError) return { kind: "unreadable", cause: error };

@@ -224,17 +224,23 @@ test.each([...retried])("a %s that a signal interrupts is made again", async (ki
   await expectRecovers(stage);
 });
 
-test("a read error at the last look before a format is told as one, and nothing is written", async () => {
-  const stage = await stageOf(sandbox(), "a blank disk");
-  const calls = await callsOf(stage);
-  const dropped = calls.findIndex(({ label }) => label.includes("BLKFLSBUF"));
-  const call = calls.slice(dropped).find(({ kind }) => kind === "pread64");
-  if (call === undefined) throw new Error("the disk is not read again");
-  const { stdout } = await disturb(stage, call, "error=EIO");
-  const { error } = parseReport(stdout);
-  expect(error).toMatchObject({ code: "unreadable", message: expect.stringContaining("EIO") });
-  expect(nonZeroBlocks(stage.file)).toBeEmpty();
-});
+test.each(["first", "last"])(
+  "a read error at the %s look past the page cache is told as one, and nothing is written",
+  async (which) => {
+    const stage = await stageOf(sandbox(), "a blank disk");
+    const calls = await callsOf(stage);
+    const looks = calls.flatMap(({ label }, i) => (label.includes("BLKFLSBUF") ? [i] : []));
+    expect(looks).toHaveLength(2);
+    const call = calls
+      .slice(which === "first" ? looks[0] : looks[1])
+      .find(({ kind }) => kind === "pread64");
+    if (call === undefined) throw new Error("the disk is not read again");
+    const { stdout } = await disturb(stage, call, "error=EIO");
+    const { error } = parseReport(stdout);
+    expect(error).toMatchObject({ code: "unreadable", message: expect.stringContaining("EIO") });
+    expect(nonZeroBlocks(stage.file)).toBeEmpty();
+  },
+);
 
 test("a mkfs.btrfs that cannot be started is a failed format, and leaves the disk blank", async () => {
   const stage = await stageOf(sandbox(), "a blank disk");
