@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { closeSync, fsyncSync, openSync, renameSync, symlinkSync, writeSync } from "node:fs";
+import { LibcKernel } from "../../src/linux/libc-kernel.ts";
+import * as ups from "../../src/volume/up.ts";
 import { down, fails, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
-import { fingerprint, GiB, MiB, readAt, writeAt } from "../kit/image.ts";
-import { lockExclusively } from "../kit/libc.ts";
+import { fingerprint, GiB, MiB, nonZeroBlocks, readAt, writeAt } from "../kit/image.ts";
+import { BLKFLSBUF, lockExclusively } from "../kit/libc.ts";
 import { replaceMkfs } from "../kit/mkfs.ts";
 import { useSandbox } from "../kit/sandbox.ts";
 import { dockerOf, ourMounts, preparedDisk } from "../kit/volume.ts";
@@ -37,6 +39,39 @@ test.each([
   await fails(volume(box, "up", ["--device", device]), "unknown");
   closeSync(fd);
   expect(readAt(image, offset, data.length)).toEqual(data);
+});
+
+/** Something else writes to the disk when the program is about to take its last look. */
+class Meddled extends LibcKernel {
+  readonly #meddle: () => void;
+  #looks = 0;
+
+  constructor(meddle: () => void) {
+    super();
+    this.#meddle = meddle;
+  }
+
+  override ioctl(fd: number, request: number, argument: Uint8Array | number): number {
+    if (request === BLKFLSBUF) this.#looks += 1;
+    if (request === BLKFLSBUF && this.#looks === 2) this.#meddle();
+    return super.ioctl(fd, request, argument);
+  }
+}
+
+test.each([
+  ["the head", 1024],
+  ["the end of the head", 2 * MiB - 4096],
+  ["the superblock's mirror", 64 * MiB + 64],
+  ["the tail", GiB - 4096],
+])("a disk that somebody writes to after it was found blank is not formatted: %s", (_, offset) => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const bytes = Buffer.concat([Buffer.from("_BHRfS_M"), data]).subarray(0, 4096);
+  const kernel = new Meddled(() => writeAt(image, offset, bytes));
+  const { error } = ups.up(kernel, { device, root: box.root }, () => undefined);
+  expect(error).toMatchObject({ code: "busy", message: expect.stringContaining("from blank to") });
+  expect(readAt(image, offset, bytes.length)).toEqual(bytes);
+  expect(nonZeroBlocks(image).length).toBeLessThanOrEqual(2);
 });
 
 test("a link that is turned while we wait for the lock does not lead to another disk", async () => {

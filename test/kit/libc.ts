@@ -53,7 +53,7 @@ export function removeLoop(device: string): void {
   loopControl(LOOP_CTL_REMOVE, Number(device.replace("/dev/loop", "")));
 }
 
-const BLKFLSBUF = 0x1261;
+export const BLKFLSBUF = 0x1261;
 
 /** Writes out and forgets what the cache has of a device: the next read asks the file behind it. */
 export function dropCache(device: string): void {

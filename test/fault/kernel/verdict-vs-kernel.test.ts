@@ -10,6 +10,7 @@ import { rebuildPrimary } from "../../../src/volume/repair.ts";
 import { judge, type Verdict } from "../../../src/volume/verdict.ts";
 import { depth } from "../../kit/depth.ts";
 import { MiB, readAt, writeAt } from "../../kit/image.ts";
+import { dropCache } from "../../kit/libc.ts";
 import {
   bytesIn,
   type FieldName,
@@ -127,11 +128,10 @@ function damageCase(random: Random, sound: Uint8Array, mirror: Uint8Array): Case
 
 const FORGET_DEVICE = 0x50009405;
 const MS_RDONLY = 1;
-const BLKFLSBUF = 0x1261;
 
 /** What the kernel has seen of the device before must not answer for it now. */
 function forget(device: string): void {
-  withFd(kernel, kernel.open(device, O_RDONLY), (fd) => kernel.ioctl(fd, BLKFLSBUF, 0));
+  dropCache(device);
   const argument = new Uint8Array(new ArrayBuffer(4096));
   argument.set(utf8(device), 8);
   try {
