@@ -39,15 +39,9 @@ async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number
       print(kernel, 1, programHelp);
       return 0;
     }
-    default:
+    default: {
+      const { unknownCommand } = await import("./show.ts");
       throw unknownCommand(argv);
+    }
   }
-}
-
-/** A command line that names no command. */
-export function unknownCommand(argv: readonly string[]): VolumeError {
-  const given = argv.slice(0, 2).join(" ");
-  return new VolumeError("usage", given === "" ? "no command" : `unknown command: ${given}`, {
-    hint: "arcbox-agent volume up|plan|status|down; see arcbox-agent --help",
-  });
 }

@@ -1,5 +1,5 @@
 import type { Kernel } from "../linux/kernel.ts";
-import type { VolumeError } from "../volume/error.ts";
+import { VolumeError } from "../volume/error.ts";
 import type { ErrorReport, Report } from "../volume/report.ts";
 import { coloured, errorText, json, type Paint, plain } from "./render.ts";
 import { isTerminal, print, type Stream } from "./terminal.ts";
@@ -35,4 +35,12 @@ export function showError(kernel: Kernel, error: ErrorReport): void {
 /** Colour only for a terminal, and not where NO_COLOR asks for none (no-color.org). */
 export function paintFor(kernel: Kernel, stream: Stream): Paint {
   return !process.env.NO_COLOR && isTerminal(kernel, stream) ? coloured : plain;
+}
+
+/** A command line that names no command. */
+export function unknownCommand(argv: readonly string[]): VolumeError {
+  const given = argv.slice(0, 2).join(" ");
+  return new VolumeError("usage", given === "" ? "no command" : `unknown command: ${given}`, {
+    hint: "arcbox-agent volume up|plan|status|down; see arcbox-agent --help",
+  });
 }

@@ -5,8 +5,7 @@ import type { VolumeOptions } from "../volume/options.ts";
 import type { Report } from "../volume/report.ts";
 import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
 import { json, printable, reportText } from "./render.ts";
-import { unknownCommand } from "./run.ts";
-import { paintFor, showError } from "./show.ts";
+import { paintFor, showError, unknownCommand } from "./show.ts";
 import { isTerminal, print, terminalColumns } from "./terminal.ts";
 
 type Operation = Exclude<Action, "status">;

@@ -226,16 +226,19 @@ export class LibcKernel implements Kernel {
     const mask = STATX_BASIC_STATS | STATX_MNT_ID;
     this.#check(this.#libc.statx(directory, cString(path), flags, mask, bytes), "statx", path);
     // Read field by field: this is called so often that a decoder's loop would show.
-    const number = ({ offset }: { offset: number }): number => view.getUint32(offset, true);
-    const field = statxFields.fields;
+    const at = statxFields.fields;
+    const deviceMajor = view.getUint32(at.deviceMajor.offset, true);
+    const deviceMinor = view.getUint32(at.deviceMinor.offset, true);
+    const nodeMajor = view.getUint32(at.nodeMajor.offset, true);
+    const nodeMinor = view.getUint32(at.nodeMinor.offset, true);
     return {
-      mode: view.getUint16(field.mode.offset, true),
-      inode: view.getBigUint64(field.inode.offset, true),
-      sizeBytes: Number(view.getBigUint64(field.sizeBytes.offset, true)),
-      linkCount: number(field.linkCount),
-      device: `${number(field.deviceMajor)}:${number(field.deviceMinor)}`,
-      nodeDevice: `${number(field.nodeMajor)}:${number(field.nodeMinor)}`,
-      mountId: Number(view.getBigUint64(field.mountId.offset, true)),
+      mode: view.getUint16(at.mode.offset, true),
+      inode: view.getBigUint64(at.inode.offset, true),
+      sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
+      linkCount: view.getUint32(at.linkCount.offset, true),
+      device: `${deviceMajor}:${deviceMinor}`,
+      nodeDevice: `${nodeMajor}:${nodeMinor}`,
+      mountId: Number(view.getBigUint64(at.mountId.offset, true)),
     };
   }
 

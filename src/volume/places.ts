@@ -43,9 +43,10 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
   if (root !== null) descriptors.push(root.fd);
 
   const table = readMountTable(kernel);
+  const all = verdict.kind === "mounted" ? table.all() : [];
   const filesystem =
     verdict.kind === "mounted"
-      ? filesystemDevice(kernel, table.all(), source.device.nodeDevice, verdict.uuid)
+      ? filesystemDevice(kernel, all, source.device.nodeDevice, verdict.uuid)
       : null;
   const targets = targetsOf(layout, root?.path ?? rootPath);
   const missing = targets.filter((target) => {
@@ -54,8 +55,7 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
     return decideTarget(target, state, filesystem, options.cover ?? false) === "mount";
   });
   const [whole, ...subvolumes] = targets;
-  const mounts =
-    filesystem === null ? [] : table.all().filter(({ device }) => device === filesystem);
+  const mounts = all.filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
   return { root, whole, subvolumes, missing: new Set(missing), mounts };
 }
