@@ -81,7 +81,7 @@ export async function callsOf(stage: Stage): Promise<readonly Call[]> {
 }
 
 /** Bun's heap, processes and loop devices of others make the count of calls of a kind differ a little. */
-const attempts = 20;
+const attempts = 50;
 
 /** Whether strace may be told to look at this path alone, and then counts nothing else. */
 function isFixed({ path, onPath, occurrence }: Call, { hasOneDevice }: Stage): boolean {
