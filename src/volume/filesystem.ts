@@ -195,3 +195,9 @@ export function filesystemResult(action: FilesystemAction, verdict: Verdict): St
     }
   }
 }
+
+/** The same for a sound filesystem beside the record of the format that made it. */
+export const staleIntentResult: StepResult = {
+  outcome: "changed",
+  detail: "Btrfs, the record of its finished format removed",
+};

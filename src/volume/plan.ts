@@ -1,7 +1,7 @@
 import type { Kernel } from "../linux/kernel.ts";
 import { lookAtCapacity, planCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
-import { filesystemResult } from "./filesystem.ts";
+import { filesystemResult, staleIntentResult } from "./filesystem.ts";
 import { hasIntent } from "./intent.ts";
 import { lookAtNocow, planNocow } from "./nocow.ts";
 import type { VolumeOptions } from "./options.ts";
@@ -17,7 +17,6 @@ import type { Report, StepName, StepResult } from "./report.ts";
 import { openSource, type Source } from "./source.ts";
 import { missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
 import { type Survey, survey } from "./survey.ts";
-import { staleIntentResult } from "./up.ts";
 
 /** Says what `up` would do. Changes nothing; never throws: a refusal is in the report. */
 export function plan(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {

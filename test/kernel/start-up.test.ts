@@ -15,7 +15,7 @@ const always = [
   "package.json",
   "src/cli/run.ts",
   "src/cli/terminal.ts",
-  ...["blkid", "errno", "kernel", "libc-kernel", "struct", "text"].map(inLinux),
+  ...["blkid", "errno", "kernel", "libc", "libc-kernel", "struct", "text"].map(inLinux),
   "src/main.ts",
   "src/volume/error.ts",
 ];
@@ -30,7 +30,9 @@ const warm = [
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "filesystem"].map(inVolume),
   ...["foreign", "format", "image", "intent", "layout", "lock", "mount", "nocow"].map(inVolume),
   "src/volume/mount-journal.ts",
-  ...["options", "ours", "places", "repair", "report", "root-user", "selector"].map(inVolume),
+  ...["options", "ours", "places", "repair", "report", "root-user", "selector", "settle"].map(
+    inVolume,
+  ),
   ...["size", "source", "subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];
 
