@@ -105,7 +105,11 @@ const ofEachLoop =
 /** Asked of each process of the machine, to find who uses a volume that goes down. */
 const ofEachProcess = /[</]proc\/self\/(ns|comm|cwd|root|exe|fd|map_files|mountinfo)/;
 
-function isSteady({ image, command }: Setting, { label, occurrence }: Call): boolean {
+/** Asked of each Btrfs of the machine: where ours is not mounted, of those of other programs alone. */
+const ofEachFilesystem = /"\/sys\/fs\/btrfs\/UUID\/devices\//;
+
+function isSteady({ image, command, mounted }: Setting, { label, occurrence }: Call): boolean {
+  if (mounted === undefined && ofEachFilesystem.test(label)) return false;
   if (image === undefined) return true;
   if (occurrence > 0 && ofEachLoop.test(label)) return false;
   return command !== "down" || occurrence === 0 || !ofEachProcess.test(label);
