@@ -22,6 +22,12 @@ export function mountedUuid(kernel: Kernel, deviceName: string): string | null {
   return null;
 }
 
+/** The block devices that are mounted as a Btrfs, in whatever mount namespace. */
+export const mountedDevices = (kernel: Kernel): readonly string[] =>
+  namesIn(kernel, sysfs)
+    .filter((uuid) => uuid !== "features")
+    .flatMap((uuid) => namesIn(kernel, `${sysfs}/${uuid}/devices`));
+
 /** False once the last mount of the filesystem is gone, in every namespace. */
 export const isMounted = (kernel: Kernel, uuid: string): boolean =>
   statOrNull(kernel, `${sysfs}/${uuid}`) !== null;

@@ -35,6 +35,9 @@ export function kernelName(kernel: Kernel, nodeDevice: string): string {
   return link.slice(link.lastIndexOf("/") + 1);
 }
 
+/** The node of a device in /dev; the kernel writes "!" in sysfs for the "/" of its name. */
+export const devicePath = (name: string): string => `/dev/${name.replaceAll("!", "/")}`;
+
 /**
  * Asks the kernel whether anybody has claimed the device (a mount, swap, md, device-mapper, an
  * O_EXCL opener): throws a SystemError with EBUSY then.

@@ -15,6 +15,7 @@ const LOOP_CTL_GET_FREE = 0x4c82;
 const loopInfo = struct(232, {
   device: u64(0),
   inode: u64(8),
+  nodeDevice: u64(16),
   offset: u64(24),
   sizeLimit: u64(32),
   flags: u32(52),
@@ -42,6 +43,26 @@ export interface AttachedLoop {
   readonly partial: boolean;
 }
 
+/** The backing file of a loop device, as the kernel knows it. */
+interface Backing {
+  /** "major:minor" of the filesystem that the file lies on. */
+  readonly device: string;
+  readonly inode: bigint;
+  /** "major:minor" of what the file is a node of; "0:0" for a regular file. */
+  readonly nodeDevice: string;
+  readonly offset: bigint;
+  readonly sizeLimit: bigint;
+}
+
+/** Asks an attached loop device; throws ENXIO for one that is not. */
+export function backingOf(kernel: Kernel, path: string): Backing {
+  const info = loopInfo.encode({});
+  const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
+  withFd(kernel, fd, () => kernel.ioctl(fd, LOOP_GET_STATUS64, info));
+  const { device, nodeDevice, ...rest } = loopInfo.decode(info);
+  return { ...rest, device: deviceText(device), nodeDevice: deviceText(nodeDevice) };
+}
+
 /** The loop devices whose backing file is the open file `image`. */
 export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): AttachedLoop[] {
   const imageName = imagePath.split("/").at(-1);
@@ -52,10 +73,9 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
     if (!name.startsWith("loop") || statOrNull(kernel, `/sys/block/${name}/loop`) === null)
       continue;
     const path = `/dev/${name}`;
-    const info = loopInfo.encode({});
+    let backing: Backing;
     try {
-      const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
-      withFd(kernel, fd, () => kernel.ioctl(fd, LOOP_GET_STATUS64, info));
+      backing = backingOf(kernel, path);
     } catch (error) {
       if (!isErrno(error, Errno.ENOENT, Errno.ENXIO)) throw error;
       // Detached since it was listed; or a container lacks the node, or has it for another device.
@@ -64,8 +84,8 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
       if (file?.split("/").at(-1) === imageName) loops.push({ path, partial: true });
       continue;
     }
-    const { device, inode, offset, sizeLimit } = loopInfo.decode(info);
-    if (inode === image.inode && deviceText(device) === image.device) {
+    const { device, inode, offset, sizeLimit } = backing;
+    if (inode === image.inode && device === image.device) {
       loops.push({ path, partial: offset !== 0n || sizeLimit !== 0n });
     }
   }

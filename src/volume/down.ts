@@ -76,9 +76,13 @@ function takeDown(context: Context, source: Source): void {
   recorder.in("detach", () => detach(context, source));
 }
 
-/** Without sysfs the kernel cannot say what is mounted: its mount table must agree. */
+/** Nor through another device; and without sysfs the kernel cannot say: its mount table must agree. */
 function assertNothingMounted(context: Context, source: Source): void {
   if (!source.isAttached) return;
+  const twin = source.mountedTwin();
+  if (twin !== null) {
+    throw stillInUse(source, `${twin} is the same disk, and is mounted`, `name that one: ${twin}`);
+  }
   const { kernel } = context;
   const { nodeDevice } = source.device;
   const [mount] = readMounts(kernel).filter(

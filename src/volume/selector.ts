@@ -5,7 +5,7 @@ import {
   type Superblock,
   superblockBytes,
 } from "../btrfs/superblock.ts";
-import { deviceSizeBytes } from "../linux/block-device.ts";
+import { devicePath, deviceSizeBytes } from "../linux/block-device.ts";
 import { SystemError } from "../linux/errno.ts";
 import { namesIn, readExactly, readTextOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
@@ -61,8 +61,7 @@ const serialOf = (kernel: Kernel, folder: string): string | null =>
 
 /** What can be seen of one device; null when it has no medium or cannot be read. */
 function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | null {
-  // The kernel writes "!" in sysfs for the "/" of a device name.
-  const path = `/dev/${name.replaceAll("!", "/")}`;
+  const path = devicePath(name);
   const serial = serialOf(kernel, `/sys/class/block/${name}`);
   try {
     const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);

@@ -1,8 +1,10 @@
-import { mountedUuid } from "../btrfs/mounted.ts";
+import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
+import { devicePath } from "../linux/block-device.ts";
 import { Errno, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
+import { sameBytes } from "../linux/place.ts";
 import type { Context, Progress } from "./context.ts";
 import {
   chooseDevice,
@@ -152,6 +154,13 @@ export class Source {
   /** The UUID under which the kernel has it mounted, in whatever mount namespace. */
   mountedUuid(): string | null {
     return this.#device === null ? null : mountedUuid(this.#kernel, this.#device.name);
+  }
+
+  /** Another device that shows the same bytes and is mounted as a Btrfs: "/dev/loop1"; null when none is. */
+  mountedTwin(): string | null {
+    if (this.#device === null) return null;
+    const name = sameBytes(this.#kernel, this.#device.name, mountedDevices(this.#kernel));
+    return name === null ? null : devicePath(name);
   }
 
   asFound(): StepResult {

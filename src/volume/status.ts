@@ -203,6 +203,8 @@ function lookAtDisk({ note }: Context, source: Source): DiskFacts {
   if (holder !== null)
     note(`${holder} is working on the disk right now: look again when it is done`);
   const mountedUuid = source.mountedUuid();
+  const twin = mountedUuid === null ? source.mountedTwin() : null;
+  if (twin !== null) note(`${twin} is the same disk, and is mounted: look at that one`);
   const verdict = judge(source.disk, mountedUuid);
   const { copies, newest } = lookAtCopies(source.disk);
   // Of a disk that is not a Btrfs, what happens to stand there is nobody's superblock.

@@ -1,7 +1,6 @@
-import { isBtrfsLoaded, isMounted } from "../btrfs/mounted.ts";
+import { isBtrfsLoaded } from "../btrfs/mounted.ts";
 import { assertUnclaimed, dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { namesIn, readTextOrNull } from "../linux/files.ts";
 import type { Extent } from "./blank.ts";
 import { cmdlineValue } from "./cmdline.ts";
 import type { Context } from "./context.ts";
@@ -88,9 +87,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     findMkfs(kernel);
     assertBtrfsInKernel(context);
   }
-  if (action.kind === "keep" && verdict.kind === "btrfs") {
-    assertNotAttachedTwice(context, source, verdict.superblock.fsid);
-  }
+  if (verdict.kind !== "mounted") assertNotMountedElsewhere(source);
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
   if (source.isAttached && verdict.kind !== "mounted" && !mountAsks) assertFree(context, source);
@@ -98,25 +95,15 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
 }
 
 /**
- * A copy of a mounted filesystem is another filesystem, but one file attached to two loop devices is
- * the same one, and mounting it twice destroys it.
+ * A copy of a mounted filesystem is another filesystem, but the same bytes seen through two devices are
+ * the same one, and the kernel, which does not see that, would destroy it by mounting it twice.
  */
-function assertNotAttachedTwice({ kernel }: Context, source: Source, fsid: string): void {
-  if (!source.isAttached || !isMounted(kernel, fsid)) return;
-  const fileOf = (name: string): string | null =>
-    readTextOrNull(kernel, `/sys/class/block/${name}/loop/backing_file`);
-  const file = fileOf(source.device.name);
-  const other = namesIn(kernel, `/sys/fs/btrfs/${fsid}/devices`).find(
-    (name) => file !== null && fileOf(name) === file,
-  );
-  if (other === undefined) return;
-  throw new VolumeError(
-    "busy",
-    `${source.path} and /dev/${other} are the same file, which is mounted`,
-    {
-      hint: `use /dev/${other}, and detach the other: losetup -d ${source.path}`,
-    },
-  );
+function assertNotMountedElsewhere(source: Source): void {
+  const twin = source.mountedTwin();
+  if (twin === null) return;
+  throw new VolumeError("busy", `${source.path} and ${twin} are the same disk, which is mounted`, {
+    hint: `use ${twin}, and detach what shows it a second time (losetup -l)`,
+  });
 }
 
 const formatPolicy = ({ options, cmdline }: Context): FormatPolicy =>

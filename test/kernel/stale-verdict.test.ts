@@ -1,13 +1,22 @@
 import { expect, test } from "bun:test";
-import { closeSync, fsyncSync, openSync, renameSync, symlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { LibcKernel } from "../../src/linux/libc-kernel.ts";
 import * as ups from "../../src/volume/up.ts";
-import { down, fails, start, succeeds, up, volume } from "../kit/agent.ts";
+import { agent, down, fails, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
 import { fingerprint, GiB, MiB, nonZeroBlocks, readAt, writeAt } from "../kit/image.ts";
 import { BLKFLSBUF, lockExclusively } from "../kit/libc.ts";
 import { replaceMkfs } from "../kit/mkfs.ts";
-import { useSandbox } from "../kit/sandbox.ts";
+import { parseReport } from "../kit/report.ts";
+import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { dockerOf, ourMounts, preparedDisk } from "../kit/volume.ts";
 
 /** What is decided must still be true, of the same device, when it is acted on. */
@@ -127,17 +136,81 @@ test.each([
   command("btrfs", "check", device);
 });
 
-test("one file attached to two loop devices is not mounted through both", async () => {
+/** Two devices that show the same bytes. */
+const twins: readonly [string, (box: Sandbox) => readonly [device: string, twin: string]][] = [
+  [
+    "one file attached to two loop devices",
+    (box) => {
+      const { image, device } = box.disk(GiB);
+      return [device, box.attach(image)];
+    },
+  ],
+  [
+    "one file of two names attached to two loop devices",
+    (box) => {
+      const { image, device } = box.disk(GiB);
+      linkSync(image, box.path("second.img"));
+      return [device, box.attach(box.path("second.img"))];
+    },
+  ],
+  [
+    "a loop device on a loop device",
+    (box) => {
+      const { device } = box.disk(GiB);
+      const above = box.attach(device);
+      box.onEnd(() => box.detach(above));
+      return [device, above];
+    },
+  ],
+  [
+    "a loop device and the disk below it",
+    (box) => {
+      const { device } = box.disk(GiB);
+      const above = box.attach(device);
+      // It is mounted when the test ends, and goes with its mounts.
+      box.onEnd(() => command("losetup", "--detach", above));
+      return [above, device];
+    },
+  ],
+  [
+    "a partition and a loop device of the part of the file that it is",
+    (box) => {
+      const image = box.image(GiB);
+      const device = box.attach(image, "--partscan");
+      command("addpart", device, "1", String(MiB / 512), String((GiB - MiB) / 512));
+      return [`${device}p1`, box.attach(image, "--offset", String(MiB))];
+    },
+  ],
+];
+
+test.each(twins)("%s are not mounted both", async (_, devicesOf) => {
   const box = sandbox();
-  const { device, image } = await preparedDisk(box);
+  const [device, twin] = devicesOf(box);
   await up(box, "--device", device);
-  const other = start([
-    ...["volume", "up", "--json", "--device", box.attach(image)],
-    ...["--root", box.path("other")],
-  ]);
-  const { stdout, exitCode } = await other.done;
-  expect(exitCode).toBe(8);
-  expect(stdout).toContain("are the same file");
+  const elsewhere = ["--device", twin, "--root", box.path("other")];
+  for (const word of ["up", "plan", "down"] as const) {
+    const run = await agent(["volume", word, "--json", ...elsewhere]);
+    expect(run.exitCode).toBe(8);
+    expect(parseReport(run.stdout).error?.message).toContain(`${device} `);
+  }
+  const { stdout } = await agent(["volume", "status", "--json", ...elsewhere]);
+  expect(JSON.parse(stdout).notes.join()).toContain(`${device} `);
+  expect(ourMounts(box)).toHaveLength(6);
+});
+
+test("two parts of one file are two disks, though one is a copy of the other", async () => {
+  const box = sandbox();
+  const image = box.image(2 * GiB);
+  const whole = ["--sizelimit", String(GiB)];
+  const first = box.attach(image, ...whole);
+  await up(box, "--device", first);
+  await down(box, "--device", first);
+  const second = box.attach(image, "--offset", String(GiB), ...whole);
+  command("dd", `if=${first}`, `of=${second}`, "bs=1M", "conv=sparse,fsync", "status=none");
+  await up(box, "--device", first);
+  const other = ["--json", "--device", second, "--root", box.path("other")];
+  await succeeds(reported("up", agent(["volume", "up", ...other])));
+  await succeeds(reported("down", agent(["volume", "down", ...other])));
 });
 
 test("down takes nothing away that somebody mounted over or inside the volume", async () => {

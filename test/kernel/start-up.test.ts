@@ -26,7 +26,7 @@ const warm = [
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "show", "volume-command"].map((name) => `src/cli/${name}.ts`),
   ...["aligned-buffer", "appearance", "block-device", "files", "ioctl", "loop"].map(inLinux),
-  ...["mountinfo", "zeros"].map(inLinux),
+  ...["mountinfo", "place", "zeros"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "filesystem"].map(inVolume),
   ...["foreign", "format", "image", "intent", "layout", "lock", "mount", "nocow"].map(inVolume),
   "src/volume/mount-journal.ts",
