@@ -14,7 +14,7 @@ function problemsOf(status: Status): string[] {
   } else if (status.readOnly) {
     problems.push("the volume is mounted read-only: unmount it, then: volume up");
   }
-  if (bytes.writable === 0) {
+  if (bytes.writable === 0 && !status.readOnly) {
     problems.push("the volume is full: remove images or volumes, or give the disk more space");
   }
   if (
