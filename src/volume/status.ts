@@ -135,8 +135,13 @@ function collect(context: Context, source: Source | null): Status {
   if (root !== null) context.descriptors.push(root.fd);
   const targets = targetsOf(layout, root?.path ?? options.root ?? "/");
   const table = readMountTable(kernel);
-  const mountOf = (target: Target): Mount | null =>
-    root === null ? null : mountAt(kernel, root.fd, target, table);
+  const found = new Map<Target, Mount | null>(
+    targets.map((target) => [
+      target,
+      root === null ? null : mountAt(kernel, root.fd, target, table),
+    ]),
+  );
+  const mountOf = (target: Target): Mount | null => found.get(target) ?? null;
 
   const [whole] = targets;
   const wholeMount = mountOf(whole);
@@ -155,11 +160,9 @@ function collect(context: Context, source: Source | null): Status {
   const top = root !== null && isWhole ? openTop(context, root, whole) : null;
   const live = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
   // A read-only view of it somewhere else says nothing of the volume.
-  const [own] = mounted;
-  const mount =
-    (own === undefined ? null : mountOf(own)) ??
-    table.all().find(({ device }) => device === filesystem) ??
-    null;
+  const own = mounted.map(mountOf).filter((mount) => mount !== null);
+  const mount = own[0] ?? table.all().find(({ device }) => device === filesystem) ?? null;
+  const isReadOnly = (own.length > 0 ? own : [mount]).some((one) => one?.options.includes("ro"));
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
   return {
@@ -171,7 +174,7 @@ function collect(context: Context, source: Source | null): Status {
     bytes: superReadOnly === true ? { ...bytes, writable: 0 } : bytes,
     profiles: live?.profiles ?? [],
     options: mount === null ? null : filesystemOptions(mount),
-    readOnly: mount === null ? null : superReadOnly === true || mount.options.includes("ro"),
+    readOnly: mount === null ? null : superReadOnly === true || isReadOnly,
     forcedReadOnly: mount === null ? null : superReadOnly === true && !mount.options.includes("ro"),
     subvolumes: subvolumesOf(context, top, targets.slice(1), mounted),
     superblocks: disk?.copies ?? [],

@@ -112,7 +112,7 @@ export const isOwnMount = (
 
 /**
  * Whether a target must be mounted or is so already; throws `target-occupied` when something else
- * is there. `filesystem` is the "major:minor" of our filesystem, null while it is not mounted.
+ * is there, and `read-only` when its daemon could write nothing. `filesystem` is the "major:minor" of our filesystem, null while it is not mounted.
  */
 export function decideTarget(
   target: Target,
@@ -138,7 +138,10 @@ export function decideTarget(
       );
     case "mounted": {
       const { mount } = state;
-      if (isOwnMount(target, mount, filesystem)) return "kept";
+      if (isOwnMount(target, mount, filesystem)) {
+        assertNotReadOnly(mount);
+        return "kept";
+      }
       const what = mount.device === filesystem ? `${mount.root} of this volume` : mount.type;
       throw occupied(
         `has ${what} (${mount.source}) mounted on it`,
@@ -146,6 +149,14 @@ export function decideTarget(
       );
     }
   }
+}
+
+/** Of a mount that is read-only by itself; of a filesystem that is so, more can be said than here. */
+function assertNotReadOnly({ path, options, superOptions }: Mount): void {
+  if (!options.includes("ro") || superOptions.includes("ro")) return;
+  throw new VolumeError("read-only", `${path} is mounted read-only, unlike its filesystem`, {
+    hint: `see who did that; to undo it: mount -o remount,bind,rw ${path}`,
+  });
 }
 
 /** The root directory below which everything is mounted, open, with its real path. */

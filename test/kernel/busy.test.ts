@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, constants, openSync } from "node:fs";
-import { down, fails, plan, start, succeeds, up, volume } from "../kit/agent.ts";
+import { agent, down, fails, plan, start, succeeds, up, volume } from "../kit/agent.ts";
+import { command } from "../kit/command.ts";
 import { fingerprint, flush, GiB, nonZeroBlocks } from "../kit/image.ts";
 import { lockExclusively } from "../kit/libc.ts";
 import { mountsUnder } from "../kit/mountinfo.ts";
@@ -9,6 +10,7 @@ import { stepOutcomes } from "../kit/report.ts";
 import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import {
   btrfsDisk,
+  dockerOf,
   expectMounted,
   filesystemGone,
   markerIsThere,
@@ -138,6 +140,23 @@ test("a volume that went read-only while it was mounted is an error", async () =
   const before = ourMounts(box);
   await fails(volume(box, "up", ["--device", device]), "read-only");
   expect(ourMounts(box)).toEqual(before);
+});
+
+test("a mount of the volume that is read-only itself is an error, and status says so", async () => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  await up(box, "--device", device);
+  command("mount", "-o", "remount,bind,ro", dockerOf(box));
+  for (const word of ["up", "plan"] as const) {
+    const error = await fails(volume(box, word, ["--device", device]), "read-only");
+    expect(`${error.message} ${error.hint}`).toContain(dockerOf(box));
+  }
+  const options = ["volume", "status", "--device", device, "--root", box.root];
+  const { stdout } = await agent([...options, "--json"]);
+  expect(JSON.parse(stdout)).toMatchObject({ state: "up", readOnly: true, forcedReadOnly: false });
+  expect((await agent(options)).stdout).not.toMatch(/healthy/);
+  command("mount", "-o", "remount,bind,rw", dockerOf(box));
+  expect((await up(box, "--device", device)).outcome).toBe("unchanged");
 });
 
 test("an unrelated Btrfs that is mounted is no reason to hesitate", async () => {
