@@ -157,16 +157,24 @@ export function makeDirectoryBeneath(
   });
 }
 
-/** Makes a directory and what is missing above it. */
-export function makeDirectories(kernel: Kernel, path: string, mode: number): void {
+/** Makes a directory; one that is there already, or that somebody makes meanwhile, is as good. */
+function makeDirectory(kernel: Kernel, path: string, mode: number): void {
   try {
     kernel.mkdirat(AT_FDCWD, path, mode);
   } catch (error) {
-    if (isErrno(error, Errno.EEXIST)) return;
+    if (!isErrno(error, Errno.EEXIST)) throw error;
+  }
+}
+
+/** The same, and what is missing above it. */
+export function makeDirectories(kernel: Kernel, path: string, mode: number): void {
+  try {
+    makeDirectory(kernel, path, mode);
+  } catch (error) {
     const parent = path.replace(/\/+[^/]*\/*$/, "");
     if (!isErrno(error, Errno.ENOENT) || parent === "" || parent === path) throw error;
     makeDirectories(kernel, parent, mode);
-    kernel.mkdirat(AT_FDCWD, path, mode);
+    makeDirectory(kernel, path, mode);
   }
 }
 

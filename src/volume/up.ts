@@ -1,4 +1,4 @@
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { growToDevice, lookAtCapacity } from "./capacity.ts";
@@ -127,7 +127,14 @@ function withRoot(
   const { kernel, options } = context;
   if (places.root !== null) return { root: places.root, places };
   const rootPath = options.root ?? "/";
-  makeDirectories(kernel, rootPath, 0o755);
+  try {
+    makeDirectories(kernel, rootPath, 0o755);
+  } catch (error) {
+    throw new VolumeError("mount-failed", `--root ${rootPath} cannot be made: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "make the directory first, or name another one",
+    });
+  }
   const anew = lookAtPlaces(context, source, verdict);
   if (anew.root === null) throw new VolumeError("mount-failed", `${rootPath} could not be made`);
   return { root: anew.root, places: anew };

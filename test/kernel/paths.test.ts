@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { agent, down, fails, plan, up, volume } from "../kit/agent.ts";
+import { agent, down, fails, plan, reported, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
 import { GiB } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
@@ -130,6 +130,31 @@ test("--image is relative to where one stands, and the same image as its whole p
   expect(first.exitCode).toBe(0);
   expect((await up(box, "--image", box.path("disk.img"))).outcome).toBe("unchanged");
   expect(attachedLoops(box.dir).size).toBe(1);
+});
+
+test.each(["new/../root", "root/.", "./other/../root/./"])(
+  "a root folder that is missing is made when it is called %s",
+  async (name) => {
+    const box = sandbox();
+    const { device } = box.disk(GiB);
+    const root = `${box.dir}/${name}`;
+    await succeeds(
+      reported("up", agent(["volume", "up", "--json", "--device", device, "--root", root])),
+    );
+    expectMounted(box.root);
+  },
+);
+
+test("a root folder that cannot be made is named", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  symlinkSync("nowhere", box.path("dangling"));
+  const folder = box.mount("tmpfs", "sealed", "-t", "tmpfs", "-o", "ro");
+  for (const root of [box.path("dangling/root"), `${folder}/root`]) {
+    const run = agent(["volume", "up", "--json", "--device", device, "--root", root]);
+    const { message } = await fails(reported("up", run), "mount-failed");
+    expect(message).toContain(`--root ${root}`);
+  }
 });
 
 test("a root folder and its parents are made", async () => {
