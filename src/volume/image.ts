@@ -13,7 +13,7 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../linux/kernel.ts";
-import { type AttachedLoop, loopsOf } from "../linux/loop.ts";
+import { type AttachedLoop, attachLoop, loopsOf } from "../linux/loop.ts";
 import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
@@ -67,7 +67,16 @@ function refuseOpen(path: string, error: unknown): never {
   if (isErrno(error, Errno.EACCES, Errno.EPERM)) {
     throw new VolumeError("permission", `the image ${path} cannot be opened: permission denied`, {
       cause: error,
-      hint: "run it as root",
+      // To root only an attribute of the file says EPERM (open(2)).
+      hint: isErrno(error, Errno.EPERM)
+        ? "see lsattr: an image must be neither immutable nor append-only (chattr -ia)"
+        : "run it as root",
+    });
+  }
+  if (isErrno(error, Errno.ENOSPC, Errno.EDQUOT)) {
+    throw new VolumeError("no-space", `there is no space to make the image ${path}`, {
+      cause: error,
+      hint: "free some space or inodes on the filesystem it shall lie on, or give another path",
     });
   }
   if (isErrno(error, Errno.EROFS)) {
@@ -207,6 +216,34 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         kernel.close(fd);
       }
     }
+  }
+}
+
+/** Gives the image its size. */
+export function growImage(kernel: Kernel, fd: number, path: string, sizeBytes: number): void {
+  try {
+    kernel.ftruncate(fd, sizeBytes);
+  } catch (error) {
+    if (!isErrno(error, Errno.EFBIG)) throw error;
+    throw new VolumeError("usage", `the image ${path} cannot have ${sizeText(sizeBytes)}: EFBIG`, {
+      cause: error,
+      hint: "the filesystem it lies on, or ulimit -f, allows no file of that size: give a smaller --size",
+    });
+  }
+}
+
+/** Attaches the image to a free loop device; gives its path. */
+export function attachImage(kernel: Kernel, fd: number, path: string): string {
+  try {
+    return attachLoop(kernel, fd, path);
+  } catch (error) {
+    const { ENOENT, ENXIO, ENODEV, ENOTTY } = Errno;
+    if (!isErrno(error, ENOENT, ENXIO, ENODEV, ENOTTY)) throw error;
+    const why = `the image ${path} cannot be attached to a loop device: ${error.message}`;
+    throw new VolumeError("unsupported", why, {
+      cause: error,
+      hint: "load the module (modprobe loop); a container also needs the nodes in /dev: loop-control, loop0, …",
+    });
   }
 }
 

@@ -3,7 +3,7 @@ import { devicePath } from "../linux/block-device.ts";
 import { Errno, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { attachLoop, detachLoop, refreshLoopSize } from "../linux/loop.ts";
+import { detachLoop, refreshLoopSize } from "../linux/loop.ts";
 import { sameBytes } from "../linux/place.ts";
 import type { Context, Progress } from "./context.ts";
 import {
@@ -15,7 +15,15 @@ import {
 } from "./device.ts";
 import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import { imageDisk, type OpenImage, openImage, removeImage, wholeSectors } from "./image.ts";
+import {
+  attachImage,
+  growImage,
+  imageDisk,
+  type OpenImage,
+  openImage,
+  removeImage,
+  wholeSectors,
+} from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
@@ -190,11 +198,11 @@ export class Source {
     const planned = this.plan();
     if (image === null || image.fd === null || planned.outcome === "kept") return planned;
     if (image.wantedBytes > image.fileBytes) {
-      this.#kernel.ftruncate(image.fd, image.wantedBytes);
+      growImage(this.#kernel, image.fd, image.path, image.wantedBytes);
       this.#resized = true;
     }
     if (this.#device === null) {
-      const path = attachLoop(this.#kernel, image.fd, image.path);
+      const path = attachImage(this.#kernel, image.fd, image.path);
       this.#attachedPath = path;
       this.#device = openDeviceNow(this.#kernel, [path]);
       if (this.#device === null) throw new SystemError("open", Errno.ENXIO, path);

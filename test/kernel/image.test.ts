@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { existsSync, linkSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, up, volume } from "../kit/agent.ts";
+import { command, tool } from "../kit/command.ts";
 import { fingerprint, GiB, MiB, writeAt } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { expectRefused } from "../kit/refusal.ts";
@@ -154,4 +155,54 @@ test("two volumes live beside each other", async () => {
   expect(ourMounts(box, roots[0])).toBeEmpty();
   expectMounted(roots[1]);
   expect(existsSync(join(roots[1], "var/lib/docker/image"))).toBeTrue();
+});
+
+test("an image larger than its filesystem's files can be is a usage error, and not made", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  const limited = { prefix: [tool("prlimit"), `--fsize=${100 * MiB}`] };
+  const run = volume(box, "up", ["--image", image, "--size", "1G"], limited);
+  const { message, hint } = await fails(run, "usage");
+  expect(message).toContain(image);
+  expect(hint).toContain("--size");
+  expect(existsSync(image)).toBeFalse();
+});
+
+test("an image for which there is no inode is no-space", async () => {
+  const box = sandbox();
+  const folder = box.mount("tmpfs", "few", "-t", "tmpfs", "-o", "nr_inodes=1");
+  const run = volume(box, "up", ["--image", `${folder}/disk.img`, "--size", "1G"]);
+  expect((await fails(run, "no-space")).message).toContain(`${folder}/disk.img`);
+});
+
+test("an image that is immutable is refused, and the way out named", async () => {
+  const box = sandbox();
+  const image = box.image(GiB);
+  command("chattr", "+i", image);
+  box.onEnd(() => command("chattr", "-i", image));
+  const { message, hint } = await fails(volume(box, "up", ["--image", image]), "permission");
+  expect(message).toContain(image);
+  expect(hint).toContain("chattr");
+});
+
+test("without loop devices in /dev an image is not supported, and not made", async () => {
+  const box = sandbox();
+  const bare = box.mount("tmpfs", "dev", "-t", "tmpfs");
+  command("cp", "--archive", "/dev/null", "/dev/urandom", bare);
+  // What is attached and cannot be asked is told by its file's name.
+  const image = box.path("bare-dev.img");
+  const run = volume(box, "up", ["--image", image, "--size", "1G"], {
+    prefix: [
+      tool("unshare"),
+      "--mount",
+      "sh",
+      "-c",
+      `mount --bind '${bare}' /dev && exec "$@"`,
+      "sh",
+    ],
+  });
+  const { message, hint } = await fails(run, "unsupported");
+  expect(message).toContain(image);
+  expect(hint).toContain("modprobe loop");
+  expect(existsSync(image)).toBeFalse();
 });
