@@ -28,6 +28,16 @@ const systemFolders = [
 /** Where every user may write, anybody could have put a program for root to run. */
 const isForAll = (status: FileStatus | null): boolean => ((status?.mode ?? 0) & 0o002) !== 0;
 
+/** As execvp(3) sees it: what cannot be looked at, in a loop of links or a dead mount, is not there. */
+function lookAt(kernel: Kernel, path: string): FileStatus | null {
+  try {
+    return statOrNull(kernel, path);
+  } catch (error) {
+    if (error instanceof SystemError) return null;
+    throw error;
+  }
+}
+
 /**
  * The path of mkfs.btrfs: from the PATH, or where systems keep it when the PATH leaves that out. Who
  * sets root's PATH is trusted (sudo and systemd set it), but a slip such as PATH=/tmp:… is not.
@@ -36,9 +46,9 @@ export function findMkfs(kernel: Kernel): string {
   const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
   for (const folder of [...folders, ...systemFolders]) {
     const path = `${folder}/mkfs.btrfs`;
-    const status = statOrNull(kernel, path);
+    const status = lookAt(kernel, path);
     if (status === null || !isRegularFile(status) || (status.mode & 0o111) === 0) continue;
-    if (!isForAll(status) && !isForAll(statOrNull(kernel, folder))) return path;
+    if (!isForAll(status) && !isForAll(lookAt(kernel, folder))) return path;
   }
   throw new VolumeError("mkfs-missing", "there is no mkfs.btrfs on this system to format with", {
     hint: "install it: apt-get install btrfs-progs",

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
-import { down, fails, start, up, volume } from "../kit/agent.ts";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { down, fails, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command, tool } from "../kit/command.ts";
 import { flipByte, flush, GiB, MiB, nonZeroBlocks, readAt } from "../kit/image.ts";
 import { traffic } from "../kit/loops.ts";
@@ -226,6 +226,13 @@ test("a volume needs no mkfs.btrfs", async () => {
   const { device } = await preparedDisk(box);
   const run = await volume(box, "up", ["--device", device], { prefix: withoutMkfs(box) });
   expect(run.report.error).toBeNull();
+});
+
+test("mkfs.btrfs is found behind a folder of PATH that cannot be looked at", async () => {
+  const box = sandbox();
+  symlinkSync("loop", box.path("loop"));
+  const path = `${box.path("loop")}:/${"x".repeat(300)}:${process.env.PATH}`;
+  await succeeds(volume(box, "up", ["--device", box.disk(GiB).device], { path }));
 });
 
 test("mkfs.btrfs is found where it is installed, whatever PATH says", async () => {
