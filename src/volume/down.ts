@@ -1,5 +1,5 @@
 import { isMounted } from "../btrfs/mounted.ts";
-import { Errno, isErrno } from "../linux/errno.ts";
+import { Errno, isErrno, reasonOf, type SystemError } from "../linux/errno.ts";
 import { openDirectoryBeneath, statOrNull, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { isAttached } from "../linux/loop.ts";
@@ -175,6 +175,9 @@ function assertReachable(
   }
 }
 
+const thawHint =
+  "if it is frozen (fsfreeze), bring it up, thaw it, and run the command again; else stop what uses it";
+
 const stopHint = "stop what uses it, then run the command again";
 
 type IsOurs = (mount: Mount) => boolean;
@@ -210,6 +213,7 @@ function unmount(
       unmountAt(kernel, { parent, name });
     });
   } catch (error) {
+    if (isErrno(error, Errno.EPERM, Errno.EINVAL)) throw notOurs(mount, error);
     if (!isErrno(error, Errno.EBUSY)) throw error;
     const inside = readMounts(kernel).filter(({ path }) => path.startsWith(`${mount.path}/`));
     const held = holders(kernel, isOurs, mounts);
@@ -217,6 +221,16 @@ function unmount(
     const why = [...nested, ...(held.length > 0 ? [holdersText(held)] : [])].join("; ");
     throw stillInUse(source, why === "" ? `${mount.path} is busy` : why, stopHint);
   }
+}
+
+/** What umount(2) says of a mount that may not go from here; EINVAL of one that a user namespace came with. */
+function notOurs({ path }: Mount, error: SystemError): VolumeError {
+  const why = `${path} cannot be unmounted: ${reasonOf(error)}`;
+  const hint =
+    error.errno === Errno.EPERM
+      ? "run it as root, with the right to mount (CAP_SYS_ADMIN)"
+      : "it came from another mount namespace: run the command there";
+  return new VolumeError("permission", why, { cause: error, hint });
 }
 
 /** The last reference may go a moment after the last unmount, when another process drops it. */
@@ -232,9 +246,8 @@ function proveGone(kernel: Kernel, source: Source, uuid: string, isOurs: IsOurs)
       continue;
     }
     const found = holdersOf(kernel, isOurs);
-    const why =
-      found.length > 0 ? holdersText(found) : "by something that cannot be seen from here";
-    throw stillInUse(source, why, stopHint);
+    if (found.length > 0) throw stillInUse(source, holdersText(found), stopHint);
+    throw stillInUse(source, "by something that cannot be seen from here", thawHint);
   }
 }
 

@@ -52,6 +52,11 @@ export function judgeNow(
   try {
     if (acting && mountedUuid === null && source.isAttached) dropCache(kernel, source.device.fd);
   } catch (error) {
+    if (isErrno(error, Errno.EACCES, Errno.EPERM)) {
+      const why = `the cache of ${source.path} cannot be dropped: permission denied`;
+      const hint = "run it as root, with the right to mount (CAP_SYS_ADMIN)";
+      throw new VolumeError("permission", why, { cause: error, hint });
+    }
     if (error instanceof SystemError) return { kind: "unreadable", cause: error };
     throw error;
   }

@@ -2,12 +2,20 @@ import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, up, volume } from "../kit/agent.ts";
+import { command, tryCommand } from "../kit/command.ts";
 import { GiB } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { mountsUnder } from "../kit/mountinfo.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { traced } from "../kit/trace.ts";
-import { dockerOf, expectMounted, filesystemGone, ourMounts, wantedMounts } from "../kit/volume.ts";
+import {
+  dockerOf,
+  expectMounted,
+  filesystemGone,
+  ourMounts,
+  rawOf,
+  wantedMounts,
+} from "../kit/volume.ts";
 import { observe } from "../kit/world.ts";
 
 const sandbox = useSandbox();
@@ -192,4 +200,18 @@ test("what lies mounted below a target is not torn away in silence", async () =>
   const { report } = await volume(box, "down", ["--device", device]);
   expect(report.error?.code).toBe("busy");
   expect(existsSync(join(nested, "kept"))).toBeTrue();
+});
+
+test("a frozen volume is still in use, and goes once it is thawed", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  // Frozen and without a mount, it would keep its disk until the machine is off.
+  const thaw = `mount ${device} ${box.folder("thaw")}; fsfreeze -u ${box.path("thaw")}`;
+  box.onEnd(() => tryCommand("sh", "-c", thaw));
+  command("fsfreeze", "--freeze", rawOf(box));
+  const { hint } = await fails(volume(box, "down", ["--device", device]), "busy");
+  expect(hint).toContain("fsfreeze");
+  await up(box, "--device", device);
+  command("fsfreeze", "--unfreeze", rawOf(box));
+  await down(box, "--device", device);
 });

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { agent, volume } from "../kit/agent.ts";
+import { agent, fails, succeeds, volume } from "../kit/agent.ts";
 import { tool } from "../kit/command.ts";
-import { GiB } from "../kit/image.ts";
+import { GiB, nonZeroBlocks } from "../kit/image.ts";
 import { addToCommandLine } from "../kit/kernel-command-line.ts";
 import { parseReport } from "../kit/report.ts";
 import { useSandbox } from "../kit/sandbox.ts";
@@ -229,6 +229,20 @@ test("root without the right to mount is not permitted, and leaves nothing mount
   });
   expect(report.error?.code).toBe("permission");
   expect(ourMounts(box)).toBeEmpty();
+});
+
+test("root without the right to mount is told so of a blank disk too, and of one that is up", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const prefix = [tool("setpriv"), "--bounding-set=-sys_admin"];
+  const refusal = await fails(volume(box, "up", ["--device", device], { prefix }), "permission");
+  expect(`${refusal.message} ${refusal.hint}`).toMatch(/loop.*CAP_SYS_ADMIN/);
+  expect(nonZeroBlocks(image)).toBeEmpty();
+  await succeeds(volume(box, "up", ["--device", device]));
+  const mounted = ourMounts(box);
+  const stays = await fails(volume(box, "down", ["--device", device], { prefix }), "permission");
+  expect(stays.message).toContain(box.root);
+  expect(ourMounts(box)).toEqual(mounted);
 });
 
 test("what stands on the kernel command line is not argued with as if it were a flag", async () => {
