@@ -1,6 +1,6 @@
 import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
-import { Errno, SystemError } from "../linux/errno.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { detachLoop, refreshLoopSize } from "../linux/loop.ts";
@@ -286,9 +286,23 @@ function loopDeviceOf(kernel: Kernel, { path, loopPath }: OpenImage): OpenDevice
   });
 }
 
+/** Without sysfs nothing shows what a disk is called, is attached to, or is mounted as. */
+function openWithSysfs(context: Context): Source {
+  try {
+    return Source.open(context);
+  } catch (error) {
+    const isThere = statOrNull(context.kernel, "/sys/kernel") !== null;
+    if (isThere || !isErrno(error, Errno.ENOENT)) throw error;
+    throw new VolumeError("unsupported", `/sys is not mounted: ${error.message}`, {
+      cause: error,
+      hint: "mount it first: mount -t sysfs sysfs /sys",
+    });
+  }
+}
+
 /** Opens the disk of an operation and puts it into the report. */
 export function openSource(context: Context): Source {
-  const source = Source.open(context);
+  const source = openWithSysfs(context);
   context.recorder.disk(source.path, source.disk.sizeBytes, source.asFound());
   return source;
 }

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { fails, plan, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command, tool } from "../kit/command.ts";
-import { GiB } from "../kit/image.ts";
+import { GiB, nonZeroBlocks } from "../kit/image.ts";
 import { addToCommandLine } from "../kit/kernel-command-line.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { expectMounted, ourMounts, preparedDisk } from "../kit/volume.ts";
@@ -214,4 +214,20 @@ test.each([
   } else {
     expect((await succeeds(run)).device).toBe(expected);
   }
+});
+
+test("without /sys every command says so, and nothing is written", async () => {
+  const box = sandbox();
+  const { device, image } = box.disk(GiB);
+  const prefix = [tool("unshare"), "--mount", "sh", "-c", 'umount --lazy /sys && exec "$@"', "sh"];
+  for (const word of ["up", "plan", "down"] as const) {
+    for (const disk of [
+      ["--device", device],
+      ["--image", image],
+    ]) {
+      const { message } = await fails(volume(box, word, disk, { prefix }), "unsupported");
+      expect(message).toContain("/sys is not mounted");
+    }
+  }
+  expect(nonZeroBlocks(image)).toBeEmpty();
 });
