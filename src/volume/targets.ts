@@ -112,7 +112,8 @@ export const isOwnMount = (
 
 /**
  * Whether a target must be mounted or is so already; throws `target-occupied` when something else
- * is there, and `read-only` when its daemon could write nothing. `filesystem` is the "major:minor" of our filesystem, null while it is not mounted.
+ * is there, and `read-only` when its daemon could write nothing. `filesystem` is the "major:minor" of
+ * our filesystem, null while it is not mounted.
  */
 export function decideTarget(
   target: Target,
