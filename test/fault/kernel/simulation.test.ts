@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Kernel } from "../../../src/linux/kernel.ts";
 import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
@@ -31,6 +31,32 @@ interface Machine {
   fill(target: string): void;
 }
 
+/** The kernel of a machine on which no other Btrfs is mounted, whatever runs beside this test. */
+class UndisturbedKernel extends LibcKernel {
+  readonly #device: string;
+  #mounted = -1;
+
+  constructor(device: string) {
+    super();
+    this.#device = device.replace("/dev/", "");
+  }
+
+  override open(path: string, flags: number, mode?: number): number {
+    const fd = super.open(path, flags, mode);
+    if (path === "/sys/fs/btrfs") this.#mounted = fd;
+    return fd;
+  }
+
+  override readDirectory(fd: number): string[] {
+    const names = super.readDirectory(fd);
+    if (fd !== this.#mounted) return names;
+    this.#mounted = -1;
+    const isOurs = (uuid: string): boolean =>
+      uuid === "features" || existsSync(`/sys/fs/btrfs/${uuid}/devices/${this.#device}`);
+    return names.filter(isOurs);
+  }
+}
+
 function realMachine(box: Sandbox): Machine {
   const { image, device } = box.disk(GiB);
   mkdirSync(box.root);
@@ -40,7 +66,7 @@ function realMachine(box: Sandbox): Machine {
     command("blockdev", "--flushbufs", device);
   };
   return {
-    kernel: new LibcKernel(),
+    kernel: new UndisturbedKernel(device),
     device,
     root: box.root,
     write: (offset, bytes) => onDisk(() => writeAt(image, offset, bytes)),
