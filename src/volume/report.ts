@@ -173,7 +173,7 @@ function asVolumeError(error: unknown, step: StepName): VolumeError {
     return new VolumeError("internal", text, { cause: error });
   }
   const code = codeOfErrno.get(error.errno) ?? codeOfStep[step] ?? "mount-failed";
-  const hint = code === "permission" ? "run it as root" : "see the kernel's log (dmesg)";
+  const hint = hintOfErrno.get(error.errno) ?? "see the kernel's log (dmesg)";
   return new VolumeError(code, error.message, { cause: error, hint });
 }
 
@@ -185,6 +185,15 @@ const codeOfErrno: ReadonlyMap<number, ErrorCode> = new Map([
   [Errno.EROFS, "read-only"],
   [Errno.EBUSY, "busy"],
   [Errno.ENOSYS, "unsupported"],
+  [Errno.EMFILE, "unsupported"],
+  [Errno.ENFILE, "unsupported"],
+]);
+
+const hintOfErrno: ReadonlyMap<number, string> = new Map([
+  [Errno.EPERM, "run it as root"],
+  [Errno.EACCES, "run it as root"],
+  [Errno.EMFILE, "allow it more open files (ulimit -n, LimitNOFILE= of its unit)"],
+  [Errno.ENFILE, "all the files that the kernel allows are open: see fs.file-max (sysctl)"],
 ]);
 
 const codeOfStep: Partial<Record<StepName, ErrorCode>> = {

@@ -99,6 +99,15 @@ describe("what a failure is called", () => {
     return recorder.report().error?.code;
   };
 
+  test("of too few open files the hint says how to allow more", () => {
+    const { recorder } = clocked();
+    recorder.fail(new SystemError("open", Errno.EMFILE, "/dev/vdb"));
+    expect(recorder.report().error).toMatchObject({
+      message: "open /dev/vdb: EMFILE",
+      hint: expect.stringContaining("ulimit -n"),
+    });
+  });
+
   test("a fault of the program is internal", () => {
     expect(codeOf(new TypeError("x is undefined"))).toBe("internal");
     expect(codeOf("text")).toBe("internal");
@@ -110,6 +119,7 @@ describe("what a failure is called", () => {
     [Errno.ENOSPC, "no-space"],
     [Errno.EDQUOT, "no-space"],
     [Errno.EROFS, "read-only"],
+    [Errno.EMFILE, "unsupported"],
     [Errno.EBUSY, "busy"],
     [Errno.ENOSYS, "unsupported"],
   ] as const)("a system call that failed with %i is %s, in whatever step", (errno, code) => {
