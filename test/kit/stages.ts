@@ -102,6 +102,8 @@ async function template(box: Sandbox, image: string, content: Setting["content"]
 /** Asked of each loop device of the machine, to find the one of an image: others come and go. */
 const ofEachLoop =
   /"\/sys\/block\/|\/loop\/backing_file>|LOOP_GET_STATUS64|"\/dev\/loop" O_RDONLY\|O_NONBLOCK/;
+/** Made again only when another program was faster to take the free loop device. */
+const ofAttaching = /LOOP_CTL_GET_FREE|LOOP_CONFIGURE|"\/dev\/loop" O_RDWR/;
 /** Asked of each process of the machine, to find who uses a volume that goes down. */
 const ofEachProcess = /[</]proc\/self\/(ns|comm|cwd|root|exe|fd|map_files|mountinfo)/;
 
@@ -111,7 +113,7 @@ const ofEachFilesystem = /"\/sys\/fs\/btrfs\/UUID\/devices\//;
 function isSteady({ image, command, mounted }: Setting, { label, occurrence }: Call): boolean {
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
   if (image === undefined) return true;
-  if (occurrence > 0 && ofEachLoop.test(label)) return false;
+  if (occurrence > 0 && (ofEachLoop.test(label) || ofAttaching.test(label))) return false;
   return command !== "down" || occurrence === 0 || !ofEachProcess.test(label);
 }
 
