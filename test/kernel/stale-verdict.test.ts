@@ -213,6 +213,29 @@ test("two parts of one file are two disks, though one is a copy of the other", a
   await succeeds(reported("down", agent(["volume", "down", ...other])));
 });
 
+/** As of a container that has a mount namespace of its own: sysfs shows "/disk.img". */
+function outOfSight(box: Sandbox, name: string): string {
+  const folder = box.mount("tmpfs", name, "-t", "tmpfs");
+  const device = box.attach(box.image(256 * MiB, `${name}/disk.img`));
+  // Still mounted then: it goes with the last unmount.
+  box.onEnd(() => command("losetup", "-d", device));
+  command("umount", "--lazy", folder);
+  return device;
+}
+
+test("two files of one path, in places that are not seen from here, are two disks", async () => {
+  const box = sandbox();
+  const [one, other] = [outOfSight(box, "one"), outOfSight(box, "other")];
+  const shownAs = (device: string) => command("losetup", "-n", "-O", "BACK-FILE", device).trim();
+  expect(shownAs(one)).toBe(shownAs(other));
+  const elsewhere = ["--device", other, "--root", box.path("elsewhere")];
+  // Formatted first: mkfs.btrfs itself takes them for one.
+  await succeeds(volume(box, "up", elsewhere));
+  await succeeds(volume(box, "down", elsewhere));
+  await up(box, "--device", one);
+  await succeeds(volume(box, "up", elsewhere));
+});
+
 test("down takes nothing away that somebody mounted over or inside the volume", async () => {
   const box = sandbox();
   const { device } = await preparedDisk(box);

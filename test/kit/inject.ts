@@ -106,6 +106,7 @@ export async function disturb(
     label === target.label && occurrence === target.occurrence;
   const onlyPath = more.length === 0 && isFixed(target, stage) ? target.path : null;
   let nth = onlyPath === null ? target.nth : target.onPath + 1;
+  let last = "";
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     await stage.reset();
     const inject = [`${target.kind}:${fault}:when=${nth}`, ...more];
@@ -113,8 +114,11 @@ export async function disturb(
     const outcome = await straced(stage, kinds, inject, onlyPath);
     const place = outcome.calls.find(isTarget);
     if (place?.injected === true) return outcome;
+    last = `exit status ${outcome.exitCode}, ${/"message": ".*"/.exec(outcome.stdout)?.[0] ?? "no error"}`;
     // Met too early: look further and further on, until the log shows where it is.
     nth = place?.nth ?? nth + 2 ** Math.min(attempt, 8);
   }
-  throw new NotMet(`${target.label} (${target.occurrence}) was not met in ${attempts} runs`);
+  throw new NotMet(
+    `${target.label} (${target.occurrence}) was not met in ${attempts} runs; the last: ${last}`,
+  );
 }
