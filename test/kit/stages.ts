@@ -107,13 +107,14 @@ const ofAttaching = /LOOP_CTL_GET_FREE|LOOP_CONFIGURE|"\/dev\/loop" O_RDWR/;
 /** Asked of each process of the machine, to find who uses a volume that goes down. */
 const ofEachProcess = /[</]proc\/self\/(ns|comm|cwd|root|exe|fd|map_files|mountinfo)/;
 
-/** Asked of each Btrfs of the machine, and of what it lies on: where ours is not mounted, of others alone. */
-const ofEachFilesystem =
-  /\/sys\/fs\/btrfs\/UUID\/devices|\/sys\/class\/block\/|\/loop\/backing_file>|LOOP_GET_STATUS64/;
+/** Asked of each Btrfs of the machine: where ours is not mounted, of those of other programs alone. */
+const ofEachFilesystem = /\/sys\/fs\/btrfs\/UUID\/devices|"\/sys\/class\/block\//;
+/** What such a Btrfs lies on; also asked of a loop device that may be that of an image. */
+const ofBacking = /LOOP_GET_STATUS64|\/loop\/backing_file>/;
 
 function isSteady({ image, command, mounted }: Setting, { label, occurrence }: Call): boolean {
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
-  if (image === undefined) return true;
+  if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
   if (occurrence > 0 && (ofEachLoop.test(label) || ofAttaching.test(label))) return false;
   return command !== "down" || occurrence === 0 || !ofEachProcess.test(label);
 }
