@@ -27,6 +27,8 @@ export function parseSelector(text: string): Selector | null {
   if (key === undefined) return null;
   const value = text.slice(equals + 1);
   if (value === "") throw new VolumeError("usage", `--device ${key}= needs a value`);
+  // Such bytes arrive as U+FFFD, and so does every name on a disk that is not UTF-8.
+  if (value.includes("\ufffd")) throw new VolumeError("usage", `--device ${key}= is not UTF-8`);
   return { by: key, value };
 }
 

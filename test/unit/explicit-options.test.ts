@@ -22,6 +22,7 @@ describe("what was typed is what is used", () => {
   test.each([
     ["a switch with a value", ["--cover=false"], "--cover"],
     ["a path that is not UTF-8", ["--root", "/srv/\ufffd"], "--root"],
+    ["a label that is not UTF-8", ["--device", "label=\ufffd"], "label= is not UTF-8"],
   ])("%s is refused", (_, argv, name) => {
     expectRefused(() => parseVolume("up", argv), "usage", name);
   });
