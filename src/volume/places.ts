@@ -6,7 +6,7 @@ import {
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
 } from "../linux/kernel.ts";
-import { type Mount, readMountTable } from "../linux/mountinfo.ts";
+import { type Mount, type MountTable, readMountTable } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
@@ -15,9 +15,11 @@ import type { Source } from "./source.ts";
 import {
   decideTarget,
   lookAtTarget,
+  missingRoot,
   openRoot,
   type Root,
   type Target,
+  type TargetState,
   targetsOf,
 } from "./targets.ts";
 import type { Verdict } from "./verdict.ts";
@@ -49,15 +51,26 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
       ? filesystemDevice(kernel, all, source.device.nodeDevice, verdict.uuid)
       : null;
   const targets = targetsOf(layout, root?.path ?? rootPath);
-  const missing = targets.filter((target) => {
-    const state =
-      root === null ? ({ kind: "missing" } as const) : lookAtTarget(kernel, root.fd, target, table);
-    return decideTarget(target, state, filesystem, options.cover ?? false) === "mount";
-  });
+  const stateOf = lookerAt(kernel, root, rootPath, table);
+  const missing = targets.filter(
+    (target) =>
+      decideTarget(target, stateOf(target), filesystem, options.cover ?? false) === "mount",
+  );
   const [whole, ...subvolumes] = targets;
   const mounts = all.filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
   return { root, whole, subvolumes, missing: new Set(missing), mounts };
+}
+
+function lookerAt(
+  kernel: Kernel,
+  root: Root | null,
+  rootPath: string,
+  table: MountTable,
+): (target: Target) => TargetState {
+  if (root !== null) return (target) => lookAtTarget(kernel, root.fd, target, table);
+  const state = missingRoot(kernel, rootPath, table);
+  return () => state;
 }
 
 /** Opens the top of the mounted filesystem at its place. */

@@ -31,7 +31,8 @@ export interface Target {
 
 /** What is at a target now. */
 export type TargetState =
-  | { readonly kind: "missing" }
+  /** `above`: the mount in which the directory would be made. */
+  | { readonly kind: "missing"; readonly above: Mount | undefined }
   | { readonly kind: "not-a-directory"; readonly what: string }
   | { readonly kind: "directory"; readonly empty: boolean }
   | { readonly kind: "mounted"; readonly mount: Mount };
@@ -69,7 +70,10 @@ export function lookAtTarget(
   try {
     fd = openDirectoryBeneath(kernel, root, target.relativePath);
   } catch (error) {
-    if (isErrno(error, Errno.ENOENT)) return { kind: "missing" };
+    if (isErrno(error, Errno.ENOENT)) {
+      const open = (path: string): number => openDirectoryBeneath(kernel, root, path);
+      return { kind: "missing", above: mountAbove(kernel, open, target.relativePath, mounts) };
+    }
     if (isErrno(error, Errno.ELOOP)) return { kind: "not-a-directory", what: "a symbolic link" };
     if (isErrno(error, Errno.ENOTDIR)) return { kind: "not-a-directory", what: "a file" };
     throw error;
@@ -82,6 +86,34 @@ export function lookAtTarget(
     const names = withFd(kernel, listing, () => kernel.readDirectory(listing));
     return { kind: "directory", empty: names.length === 0 };
   });
+}
+
+/** The mount of the nearest directory above `path` that is there. */
+function mountAbove(
+  kernel: Kernel,
+  open: (path: string) => number,
+  path: string,
+  mounts: Pick<MountTable, "byId">,
+): Mount | undefined {
+  const parent = path.slice(0, Math.max(0, path.lastIndexOf("/")));
+  try {
+    const fd = open(parent);
+    return mounts.byId(withFd(kernel, fd, () => statFd(kernel, fd).mountId));
+  } catch (error) {
+    if (!isErrno(error, Errno.ENOENT) || parent === "") throw error;
+    return mountAbove(kernel, open, parent, mounts);
+  }
+}
+
+/** What is at every target while the directory of the root itself, an absolute path, does not exist. */
+export function missingRoot(
+  kernel: Kernel,
+  rootPath: string,
+  mounts: Pick<MountTable, "byId">,
+): TargetState {
+  const open = (path: string): number =>
+    kernel.open(path === "" ? "/" : path, O_PATH | O_DIRECTORY);
+  return { kind: "missing", above: mountAbove(kernel, open, rootPath, mounts) };
 }
 
 /** The mount at a target, as far as it can be seen; null when there is none. */
@@ -125,6 +157,7 @@ export function decideTarget(
     new VolumeError("target-occupied", `${target.path} ${what}`, { hint });
   switch (state.kind) {
     case "missing":
+      assertCanBeMade(target, state.above);
       return "mount";
     case "not-a-directory":
       throw occupied(
@@ -150,6 +183,15 @@ export function decideTarget(
       );
     }
   }
+}
+
+/** Before anything is written: a disk is not formatted for mount points that cannot be made. */
+function assertCanBeMade({ path }: Target, above: Mount | undefined): void {
+  if (above === undefined) return;
+  if (!above.options.includes("ro") && !above.superOptions.includes("ro")) return;
+  throw new VolumeError("read-only", `${path} is missing, and ${above.path} is mounted read-only`, {
+    hint: "make the directory where that filesystem is made, or mount below another one with --root",
+  });
 }
 
 /** Of a mount that is read-only by itself; of a filesystem that is so, more can be said than here. */

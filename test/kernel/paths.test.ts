@@ -3,11 +3,18 @@ import { mkdirSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { agent, down, fails, plan, reported, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
-import { GiB } from "../kit/image.ts";
+import { GiB, nonZeroBlocks } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { parseReport } from "../kit/report.ts";
 import { useSandbox } from "../kit/sandbox.ts";
-import { dockerOf, expectMounted, markerIsThere, ourMounts, preparedDisk } from "../kit/volume.ts";
+import {
+  dockerOf,
+  expectMounted,
+  markerIsThere,
+  ourMounts,
+  preparedDisk,
+  wantedMounts,
+} from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 
@@ -149,18 +156,46 @@ test("a root folder that cannot be made is named", async () => {
   const box = sandbox();
   const { device } = await preparedDisk(box);
   symlinkSync("nowhere", box.path("dangling"));
-  const folder = box.mount("tmpfs", "sealed", "-t", "tmpfs", "-o", "ro");
-  for (const root of [box.path("dangling/root"), `${folder}/root`]) {
-    const run = agent(["volume", "up", "--json", "--device", device, "--root", root]);
-    const { message } = await fails(reported("up", run), "mount-failed");
-    expect(message).toContain(`--root ${root}`);
-  }
+  const root = box.path("dangling/root");
+  const run = agent(["volume", "up", "--json", "--device", device, "--root", root]);
+  const { message } = await fails(reported("up", run), "mount-failed");
+  expect(message).toContain(`--root ${root}`);
 });
 
 test("a root folder and its parents are made", async () => {
   const box = sandbox();
   const root = box.path("a", "b", "c");
   await up(box, "--device", box.disk(GiB).device, "--root", root);
+  expectMounted(root);
+});
+
+test.each([
+  ["a mount point", ""],
+  ["--root", "/not/there"],
+])(
+  "%s that cannot be made on a read-only filesystem keeps a disk from being formatted",
+  async (_, below) => {
+    const box = sandbox();
+    const { device, image } = box.disk(GiB);
+    const root = box.mount("tmpfs", "read-only", "-t", "tmpfs", "-o", "ro");
+    const args = ["--device", device, "--root", `${root}${below}`];
+    for (const action of ["plan", "up"] as const) {
+      const { message } = await fails(volume(box, action, args), "read-only");
+      expect(message).toContain(`${root} is mounted read-only`);
+    }
+    expect(nonZeroBlocks(image)).toBeEmpty();
+  },
+);
+
+test("a read-only root that has the mount points is as good as any", async () => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  const root = box.mount("tmpfs", "read-only", "-t", "tmpfs");
+  for (const path of [`${root}/run/arcbox/data`, ...wantedMounts(root)]) {
+    mkdirSync(path, { recursive: true });
+  }
+  command("mount", "-o", "remount,ro", root);
+  await up(box, "--device", device, "--root", root);
   expectMounted(root);
 });
 

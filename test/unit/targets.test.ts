@@ -40,7 +40,8 @@ describe("a target is mounted only where the mount table says this filesystem an
     cover: boolean,
     expected: "kept" | "mount" | RegExp,
   ])[] = [
-    ["nothing there", { kind: "missing" }, ours, false, "mount"],
+    ["nothing there, in a mount", { kind: "missing", above: mount() }, ours, false, "mount"],
+    ["nothing there", { kind: "missing", above: undefined }, ours, false, "mount"],
     ["an empty directory", { kind: "directory", empty: true }, ours, false, "mount"],
     [
       "a directory that is not empty",
@@ -219,12 +220,21 @@ describe("what is at a target", () => {
   });
 
   test.each([
-    ["ENOENT", "missing"],
     ["ELOOP", "not-a-directory"],
     ["ENOTDIR", "not-a-directory"],
   ] as const)("%s: %s", (errno, kind) => {
     const kernel = fakeKernel({ openBeneath: failing(errno) });
     expect(lookAtTarget(kernel, 5, target, tableOf([])).kind).toBe(kind);
+  });
+
+  test("of a directory that is missing the mount is told in which it would be made", () => {
+    const above = mount({ id: 20, path: "/var" });
+    const kernel = fakeKernel({
+      openBeneath: (_, path) => (path === "." ? 7 : failing("ENOENT")()),
+      statx: () => fileStatus({ mountId: 20 }),
+      close: () => undefined,
+    });
+    expect(lookAtTarget(kernel, 5, target, tableOf([above]))).toEqual({ kind: "missing", above });
   });
 
   test("any other error is thrown, never taken for a free place", () => {
