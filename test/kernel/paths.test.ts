@@ -191,8 +191,9 @@ test("a read-only root that has the mount points is as good as any", async () =>
   const box = sandbox();
   const { device } = box.disk(GiB);
   const root = box.mount("tmpfs", "read-only", "-t", "tmpfs");
-  for (const path of [`${root}/run/arcbox/data`, ...wantedMounts(root)]) {
-    mkdirSync(path, { recursive: true });
+  // "/@docker /…/var/lib/docker": what is mounted, and where.
+  for (const mount of wantedMounts(root)) {
+    mkdirSync(mount.slice(mount.indexOf(root)), { recursive: true });
   }
   command("mount", "-o", "remount,ro", root);
   await up(box, "--device", device, "--root", root);
