@@ -1,32 +1,29 @@
 import { Errno, SystemError } from "../linux/errno.ts";
-import { namesIn, statOrNull } from "../linux/files.ts";
+import { isSysfsMounted, namesIn, statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 
 const sysfs = "/sys/fs/btrfs";
 
+/** The UUIDs of all that is mounted, in whatever mount namespace. */
+const mountedUuids = (kernel: Kernel): readonly string[] =>
+  namesIn(kernel, sysfs).filter((name) => name !== "features");
+
 /**
- * The UUID under which the kernel has a block device ("vdb") in use, in whatever mount namespace;
+ * The UUID under which the kernel has a block device ("vdb"; "cciss!c0d0" for one with a slash) in use;
  * null when it is not mounted. Documentation/ABI: /sys/fs/btrfs/UUID/devices/NAME
  */
 export function mountedUuid(kernel: Kernel, deviceName: string): string | null {
-  // Without sysfs nothing would seem to be mounted. "kernel" is there as soon as sysfs is.
-  if (statOrNull(kernel, "/sys/kernel") === null) {
+  if (!isSysfsMounted(kernel)) {
     throw new SystemError("open", Errno.ENOENT, "/sys (is sysfs mounted?)");
   }
-  // The kernel writes "!" for a slash in a device name ("cciss!c0d0").
-  for (const uuid of namesIn(kernel, sysfs)) {
-    if (uuid !== "features" && statOrNull(kernel, `${sysfs}/${uuid}/devices/${deviceName}`)) {
-      return uuid;
-    }
-  }
-  return null;
+  const isOn = (uuid: string): boolean =>
+    statOrNull(kernel, `${sysfs}/${uuid}/devices/${deviceName}`) !== null;
+  return mountedUuids(kernel).find(isOn) ?? null;
 }
 
-/** The block devices that are mounted as a Btrfs, in whatever mount namespace. */
+/** The block devices that are mounted as a Btrfs. */
 export const mountedDevices = (kernel: Kernel): readonly string[] =>
-  namesIn(kernel, sysfs)
-    .filter((uuid) => uuid !== "features")
-    .flatMap((uuid) => namesIn(kernel, `${sysfs}/${uuid}/devices`));
+  mountedUuids(kernel).flatMap((uuid) => namesIn(kernel, `${sysfs}/${uuid}/devices`));
 
 /** False once the last mount of the filesystem is gone, in every namespace. */
 export const isMounted = (kernel: Kernel, uuid: string): boolean =>

@@ -97,6 +97,10 @@ export function writeExactly(
   }
 }
 
+/** Without sysfs nothing would seem to be there. "kernel" is there as soon as sysfs is. */
+export const isSysfsMounted = (kernel: Kernel): boolean =>
+  statOrNull(kernel, "/sys/kernel") !== null;
+
 /** O_NOATIME, so that looking writes nothing; only the owner of a file or root may ask for it. */
 export const noAtime = (kernel: Kernel): number => (kernel.geteuid() === 0 ? O_NOATIME : 0);
 

@@ -19,6 +19,10 @@ export interface Mount {
   readonly superOptions: readonly string[];
 }
 
+/** Nothing can be written through this mount: by its own options, or by those of its filesystem. */
+export const isReadOnly = ({ options, superOptions }: Mount): boolean =>
+  options.includes("ro") || superOptions.includes("ro");
+
 const backslash = 0x5c;
 
 /** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */

@@ -6,7 +6,7 @@ import {
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
 } from "../linux/kernel.ts";
-import { type Mount, type MountTable, readMountTable } from "../linux/mountinfo.ts";
+import { isReadOnly, type Mount, type MountTable, readMountTable } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
@@ -91,9 +91,7 @@ export function assertWritable(kernel: Kernel, top: number, mounts: readonly Mou
   if (mount === undefined) {
     throw new VolumeError("mount-failed", "the volume was unmounted meanwhile");
   }
-  if (mount.superOptions.includes("ro") || mount.options.includes("ro")) {
-    throw readOnly(mount, mounts);
-  }
+  if (isReadOnly(mount)) throw readOnly(mount, mounts);
 }
 
 /** Says which options are in force when somebody else's mount came first. */

@@ -61,7 +61,8 @@ function assertUnchanged(context: Context, source: Source, verdict: Verdict): vo
   context.recorder.in("filesystem", () => {
     source.assertSameDevice();
     assertFree(context, source);
-    const now = judgeNow(context, source, verdict.kind === "blank" ? "ends" : "all");
+    const extent = verdict.kind === "blank" ? "ends" : "all";
+    const now = judgeNow(context, source, source.mountedUuid(), extent);
     if (now.kind === verdict.kind) return;
     if (now.kind === "unreadable") throw unreadable(source.path, now.cause);
     throw new VolumeError(

@@ -1,7 +1,7 @@
 import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { statOrNull } from "../linux/files.ts";
+import { isSysfsMounted, statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { detachLoop, refreshLoopSize } from "../linux/loop.ts";
 import { sameBytes } from "../linux/place.ts";
@@ -291,8 +291,7 @@ function openWithSysfs(context: Context): Source {
   try {
     return Source.open(context);
   } catch (error) {
-    const isThere = statOrNull(context.kernel, "/sys/kernel") !== null;
-    if (isThere || !isErrno(error, Errno.ENOENT)) throw error;
+    if (!isErrno(error, Errno.ENOENT) || isSysfsMounted(context.kernel)) throw error;
     throw new VolumeError("unsupported", `/sys is not mounted: ${error.message}`, {
       cause: error,
       hint: "mount it first: mount -t sysfs sysfs /sys",

@@ -11,7 +11,7 @@ import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { type Mount, readMountTable } from "../linux/mountinfo.ts";
+import { isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
 import { lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -162,7 +162,7 @@ function collect(context: Context, source: Source | null): Status {
   // A read-only view of it somewhere else says nothing of the volume.
   const own = mounted.map(mountOf).filter((mount) => mount !== null);
   const mount = own[0] ?? table.all().find(({ device }) => device === filesystem) ?? null;
-  const isReadOnly = (own.length > 0 ? own : [mount]).some((one) => one?.options.includes("ro"));
+  const shown = own.length > 0 || mount === null ? own : [mount];
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
   return {
@@ -174,7 +174,7 @@ function collect(context: Context, source: Source | null): Status {
     bytes: superReadOnly === true ? { ...bytes, writable: 0 } : bytes,
     profiles: live?.profiles ?? [],
     options: mount === null ? null : filesystemOptions(mount),
-    readOnly: mount === null ? null : superReadOnly === true || isReadOnly,
+    readOnly: mount === null ? null : shown.some(isReadOnly),
     forcedReadOnly: mount === null ? null : superReadOnly === true && !mount.options.includes("ro"),
     subvolumes: subvolumesOf(context, top, targets.slice(1), mounted),
     superblocks: disk?.copies ?? [],

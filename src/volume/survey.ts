@@ -31,10 +31,10 @@ export function survey(context: Context, source: Source): Survey {
 
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
 function lookAtDisk(context: Context, source: Source): Verdict {
-  const mayGlance = context.acting && source.mountedUuid() === null;
-  const superblock = mayGlance ? glanceOrNull(source) : null;
+  const mountedUuid = source.mountedUuid();
+  const superblock = context.acting && mountedUuid === null ? glanceOrNull(source) : null;
   const verdict: Verdict =
-    superblock === null ? judgeNow(context, source) : { kind: "btrfs", superblock };
+    superblock === null ? judgeNow(context, source, mountedUuid) : { kind: "btrfs", superblock };
   context.recorder.found(verdict);
   return verdict;
 }
@@ -46,9 +46,9 @@ function lookAtDisk(context: Context, source: Source): Verdict {
 export function judgeNow(
   { kernel, acting }: Context,
   source: Source,
+  mountedUuid: string | null,
   extent: Extent = "all",
 ): Verdict {
-  const mountedUuid = source.mountedUuid();
   try {
     if (acting && mountedUuid === null && source.isAttached) dropCache(kernel, source.device.fd);
   } catch (error) {

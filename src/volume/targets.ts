@@ -15,7 +15,7 @@ import {
   O_PATH,
   O_RDONLY,
 } from "../linux/kernel.ts";
-import type { Mount, MountTable } from "../linux/mountinfo.ts";
+import { isReadOnly, type Mount, type MountTable } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
 
@@ -173,7 +173,7 @@ export function decideTarget(
     case "mounted": {
       const { mount } = state;
       if (isOwnMount(target, mount, filesystem)) {
-        assertNotReadOnly(mount);
+        assertMountWritable(mount);
         return "kept";
       }
       const what = mount.device === filesystem ? `${mount.root} of this volume` : mount.type;
@@ -187,15 +187,14 @@ export function decideTarget(
 
 /** Before anything is written: a disk is not formatted for mount points that cannot be made. */
 function assertCanBeMade({ path }: Target, above: Mount | undefined): void {
-  if (above === undefined) return;
-  if (!above.options.includes("ro") && !above.superOptions.includes("ro")) return;
+  if (above === undefined || !isReadOnly(above)) return;
   throw new VolumeError("read-only", `${path} is missing, and ${above.path} is mounted read-only`, {
     hint: "make the directory where that filesystem is made, or mount below another one with --root",
   });
 }
 
 /** Of a mount that is read-only by itself; of a filesystem that is so, more can be said than here. */
-function assertNotReadOnly({ path, options, superOptions }: Mount): void {
+function assertMountWritable({ path, options, superOptions }: Mount): void {
   if (!options.includes("ro") || superOptions.includes("ro")) return;
   throw new VolumeError("read-only", `${path} is mounted read-only, unlike its filesystem`, {
     hint: `see who did that; to undo it: mount -o remount,bind,rw ${path}`,

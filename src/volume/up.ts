@@ -164,7 +164,7 @@ function mountWhole(
     const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
     const refused = mountError(kernel, source.path, superblock, error);
     if (superblock === null || !isErrno(error, ...faults)) throw refused;
-    const verdict = judgeNow(context, source);
+    const verdict = judgeNow(context, source, source.mountedUuid());
     if (verdict.kind === "btrfs" || verdict.kind === "mounted") throw refused;
     recorder.in("filesystem", () => {
       recorder.found(verdict);

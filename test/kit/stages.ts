@@ -100,8 +100,7 @@ async function template(box: Sandbox, image: string, content: Setting["content"]
 }
 
 /** Asked of each loop device of the machine, to find the one of an image: others come and go. */
-const ofEachLoop =
-  /"\/sys\/block\/|\/loop\/backing_file>|LOOP_GET_STATUS64|"\/dev\/loop" O_RDONLY\|O_NONBLOCK/;
+const ofEachLoop = /"\/sys\/block\/|"\/dev\/loop" O_RDONLY\|O_NONBLOCK/;
 /** Made again only when another program was faster to take the free loop device. */
 const ofAttaching = /LOOP_CTL_GET_FREE|LOOP_CONFIGURE|"\/dev\/loop" O_RDWR/;
 /** Asked of each process of the machine, to find who uses a volume that goes down. */
@@ -115,7 +114,8 @@ const ofBacking = /LOOP_GET_STATUS64|\/loop\/backing_file>/;
 function isSteady({ image, command, mounted }: Setting, { label, occurrence }: Call): boolean {
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
-  if (occurrence > 0 && (ofEachLoop.test(label) || ofAttaching.test(label))) return false;
+  const ofLoops = [ofEachLoop, ofBacking, ofAttaching];
+  if (occurrence > 0 && ofLoops.some((pattern) => pattern.test(label))) return false;
   return command !== "down" || occurrence === 0 || !ofEachProcess.test(label);
 }
 

@@ -1,5 +1,6 @@
 import { primaryOffset } from "../../../src/btrfs/superblock.ts";
 import { exitStatusOf } from "../../../src/volume/error.ts";
+import type { Report } from "../../../src/volume/report.ts";
 import type { FaultAt } from "../../kit/simulated/faults.ts";
 import { type Blocks, sameContent } from "../../kit/simulated/storage.ts";
 import type { World } from "../../kit/simulated/world.ts";
@@ -71,6 +72,10 @@ export function onlyAllowedWrites(world: World, scene: Scene): string[] {
   return broken;
 }
 
+/** A note says what could not be taken back. */
+const tellsOfRemains = ({ notes }: Report): boolean =>
+  notes.some((note) => /could not be (put back|removed)|is left there/.test(note));
+
 /** The report says what is so, and all of it. */
 export function truthful(before: World, done: Run, scene: Scene): string[] {
   const { report, world } = done;
@@ -80,9 +85,7 @@ export function truthful(before: World, done: Run, scene: Scene): string[] {
   // A new filesystem began with nothing in it.
   const isNewFilesystem = is.filesystem !== held.filesystem;
   const was = isNewFilesystem ? { ...held, subvolumes: "", nocow: "[]" } : held;
-  const isNoted = report.notes.some((note) =>
-    /could not be (put back|removed)|is left there/.test(note),
-  );
+  const isNoted = tellsOfRemains(report);
   for (const { step, outcome } of report.steps) {
     const isWritten = world.effects.some(({ kind }) => kind === "write");
     const hasChanged =
@@ -145,9 +148,7 @@ export function takenBack(before: World, done: Run, scene: Scene, fault: FaultAt
   }
   const has = new Set(mountList(world));
   for (const line of had) if (!has.has(line)) broken.push(`it unmounted ${line}`);
-  const isNoted = report.notes.some((note) =>
-    /could not be (put back|removed)|is left there/.test(note),
-  );
+  const isNoted = tellsOfRemains(report);
   const extraLoop = [...world.loops.keys()].find((name) => !before.loops.has(name));
   if (extraLoop !== undefined && !isNoted) broken.push(`${extraLoop} is left attached`);
   const isWritten = world.effects.some(({ kind }) => kind === "write" || kind === "mkfs");
