@@ -1,8 +1,10 @@
 import { version } from "../package.json" with { type: "json" };
+import { run } from "./cli/run.ts";
+import { LibcKernel } from "./linux/libc-kernel.ts";
 
 const argv = process.argv.slice(2);
 
-/** The one command that needs nothing of the kernel, and so does not load the way to it. */
+/** The one command that needs nothing of the kernel, and so does not wait for libc to be bound. */
 async function showVersion(): Promise<number> {
   try {
     await Bun.write(Bun.stdout, `arcbox-agent ${version}\n`);
@@ -13,14 +15,8 @@ async function showVersion(): Promise<number> {
   return 0;
 }
 
-async function runCommand(): Promise<number> {
-  const { run } = await import("./cli/run.ts");
-  const { LibcKernel } = await import("./linux/libc-kernel.ts");
-  return run(new LibcKernel(), argv);
-}
-
 try {
-  process.exitCode = await (argv[0] === "--version" ? showVersion() : runCommand());
+  process.exitCode = await (argv[0] === "--version" ? showVersion() : run(new LibcKernel(), argv));
 } catch (error) {
   // Standard output is full or broken: what was done is done, but nobody was told.
   console.error(`arcbox-agent: internal: ${String(error)}`);

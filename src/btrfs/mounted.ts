@@ -22,8 +22,13 @@ export function mountedUuid(kernel: Kernel, deviceName: string): string | null {
 }
 
 /** The block devices that are mounted as a Btrfs. */
-export const mountedDevices = (kernel: Kernel): readonly string[] =>
-  mountedUuids(kernel).flatMap((uuid) => namesIn(kernel, `${sysfs}/${uuid}/devices`));
+export function mountedDevices(kernel: Kernel): readonly string[] {
+  const names: string[] = [];
+  for (const uuid of mountedUuids(kernel)) {
+    names.push(...namesIn(kernel, `${sysfs}/${uuid}/devices`));
+  }
+  return names;
+}
 
 /** False once the last mount of the filesystem is gone, in every namespace. */
 export const isMounted = (kernel: Kernel, uuid: string): boolean =>

@@ -158,9 +158,8 @@ function absolute(name: string, path: string): string {
 
 /** The values that were given, by option name. Throws `usage` for anything that is not an option. */
 function given(specs: readonly OptionSpec[], argv: readonly string[], help: string): Given {
-  const schema = Object.fromEntries(
-    specs.map(({ name, value }) => [name, value ? String : Boolean]),
-  );
+  const schema: Record<string, typeof String | typeof Boolean> = {};
+  for (const { name, value } of specs) schema[name] = value === undefined ? Boolean : String;
   const written = explicit(specs, argv, help);
   let values: Record<string, unknown>;
   try {
@@ -241,15 +240,7 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
   return {
     action,
     json: has("--json"),
-    options: withoutUndefined(options),
+    options,
     layoutPath: map("--layout", (value) => absolute("--layout", value)),
   };
-}
-
-function withoutUndefined(
-  options: {
-    [K in keyof VolumeOptions]: VolumeOptions[K] | undefined;
-  },
-): VolumeOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

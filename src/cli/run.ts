@@ -1,10 +1,11 @@
 import type { Kernel } from "../linux/kernel.ts";
 import { exitStatusOf, VolumeError } from "../volume/error.ts";
 import { print } from "./terminal.ts";
+import { volumeCommand } from "./volume-command.ts";
 
 /**
- * Runs the command line and gives the exit status. The code of a command is loaded when that command
- * runs: what is imported here is paid by every start of the program.
+ * Runs the command line and gives the exit status. What every boot runs is imported at once, which is
+ * cheaper than later; all other code is loaded when its command runs.
  */
 export async function run(kernel: Kernel, argv: readonly string[]): Promise<number> {
   try {
@@ -20,10 +21,8 @@ export async function run(kernel: Kernel, argv: readonly string[]): Promise<numb
 async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number> {
   const [room, ...rest] = argv;
   switch (room ?? "") {
-    case "volume": {
-      const { volumeCommand } = await import("./volume-command.ts");
+    case "volume":
       return volumeCommand(kernel, rest);
-    }
     case "layout": {
       const { layoutCommand } = await import("./layout-command.ts");
       return layoutCommand(kernel, rest);

@@ -3,6 +3,7 @@ import type { Progress } from "../volume/context.ts";
 import { exitStatusOf } from "../volume/error.ts";
 import type { VolumeOptions } from "../volume/options.ts";
 import type { Report } from "../volume/report.ts";
+import { up } from "../volume/up.ts";
 import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
 import { json, printable, reportText } from "./render.ts";
 import { paintFor, showError, unknownCommand } from "./show.ts";
@@ -12,7 +13,7 @@ type Operation = Exclude<Action, "status">;
 type Operate = (kernel: Kernel, options: VolumeOptions, progress: Progress) => Report;
 
 const operations: Record<Operation, () => Promise<Operate>> = {
-  up: async () => (await import("../volume/up.ts")).up,
+  up: async () => up,
   plan: async () => (await import("../volume/plan.ts")).plan,
   down: async () => (await import("../volume/down.ts")).down,
 };
@@ -20,15 +21,14 @@ const operations: Record<Operation, () => Promise<Operate>> = {
 /** `arcbox-agent volume …`: gives the exit status. */
 export async function volumeCommand(kernel: Kernel, argv: readonly string[]): Promise<number> {
   const [word, ...rest] = argv;
-  const isHelp = (text: string | undefined): boolean => text === "--help" || text === "-h";
-  if (isHelp(word)) {
+  if (word === "--help" || word === "-h") {
     const { programHelp } = await import("./help.ts");
     print(kernel, 1, programHelp);
     return 0;
   }
   const action = actions.find((name) => name === word);
   if (action === undefined) throw unknownCommand(["volume", ...argv]);
-  if (rest.some(isHelp)) {
+  if (rest.includes("--help") || rest.includes("-h")) {
     const { volumeHelp } = await import("./help.ts");
     print(kernel, 1, volumeHelp(action));
     return 0;

@@ -36,11 +36,10 @@ export const Errno = {
   EUCLEAN: 117,
 } as const;
 
-const names = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]));
-
 /** "ENOENT" for 2; "errno 4711" for a number without a name here. */
 export function errnoName(errno: number): string {
-  return names.get(errno) ?? `errno ${errno}`;
+  const [name] = Object.entries(Errno).find(([, number]) => number === errno) ?? [];
+  return name ?? `errno ${errno}`;
 }
 
 /**

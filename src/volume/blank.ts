@@ -1,5 +1,5 @@
 import { mirrorOffsets } from "../btrfs/superblock.ts";
-import { firstNonZeroByte } from "../linux/zeros.ts";
+import { firstNonZeroByte } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 
 /**
@@ -65,11 +65,11 @@ function samplesOf(sizeBytes: number): Range[] {
   ]);
 }
 
-const chunkBytes = mib;
+const chunkBytes = 256 * kib;
 
-function firstNonZeroIn(disk: Disk, [start, end]: Range): number | null {
+function firstNonZeroIn(disk: Disk, [start, end]: Range, chunk: Uint8Array): number | null {
   for (let at = start; at < end; at += chunkBytes) {
-    const found = firstNonZeroByte(disk.read(at, Math.min(chunkBytes, end - at)));
+    const found = firstNonZeroByte(disk.read(at, Math.min(chunkBytes, end - at), chunk));
     if (found !== null) return at + found;
   }
   return null;
@@ -93,8 +93,9 @@ function* rangesOf(disk: Disk, extent: Extent): Generator<Range> {
 
 /** Offset of the first byte found that is not zero, or null: the disk is blank. */
 export function firstNonZero(disk: Disk, extent: Extent = "all"): number | null {
+  const chunk = new Uint8Array(new ArrayBuffer(chunkBytes));
   for (const range of rangesOf(disk, extent)) {
-    const found = firstNonZeroIn(disk, range);
+    const found = firstNonZeroIn(disk, range, chunk);
     if (found !== null) return found;
   }
   return null;

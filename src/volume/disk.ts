@@ -7,9 +7,10 @@ export interface Disk {
   readonly sizeBytes: number;
   /**
    * The bytes from `offset`, fewer at the end of the disk. Throws a SystemError when
-   * the disk cannot be read there.
+   * the disk cannot be read there. They may stand in `into`, where it is given and long enough: who
+   * looks at much and keeps none of it saves the making of many buffers.
    */
-  read(offset: number, length: number): Uint8Array;
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   /** Says that this will be read soon, so that a disk answers many reads at once and not one by one. */
   readAhead?(offset: number, length: number): void;
   /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
@@ -24,9 +25,10 @@ export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk 
   return {
     sizeBytes,
     readAhead: (offset, length) => kernel.readAhead(fd, offset, length),
-    read(offset, length) {
+    read(offset, length, into) {
       const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
-      const buffer = new Uint8Array(new ArrayBuffer(wanted));
+      const fits = into !== undefined && into.length >= wanted;
+      const buffer = fits ? into.subarray(0, wanted) : new Uint8Array(new ArrayBuffer(wanted));
       // A device that ends before its size is not a disk full of zeros.
       if (!readExactly(kernel, fd, buffer, offset)) throw new SystemError("pread", Errno.EIO);
       return buffer;
@@ -39,9 +41,11 @@ const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
   sizeBytes,
   ...(sizeBytes > disk.sizeBytes ? { grownFrom: disk } : {}),
   readAhead: (offset, length) => disk.readAhead?.(offset, length),
-  read(offset, length) {
-    const buffer = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
-    if (offset < disk.sizeBytes) buffer.set(disk.read(offset, buffer.length));
+  read(offset, length, into) {
+    const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
+    if (offset + wanted <= disk.sizeBytes) return disk.read(offset, wanted, into);
+    const buffer = new Uint8Array(wanted);
+    if (offset < disk.sizeBytes) buffer.set(disk.read(offset, wanted));
     return buffer;
   },
 });

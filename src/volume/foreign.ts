@@ -1,5 +1,5 @@
 import { utf8 } from "../linux/text.ts";
-import { isAllZero } from "../linux/zeros.ts";
+import { areEqual, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 
 /**
@@ -218,11 +218,8 @@ const sgi = bytes(0x0b, 0xe5, 0xa9, 0x41);
 const md = bytes(0xfc, 0x4e, 0x2b, 0xa9);
 const drbd = [bytes(0x83, 0x74, 0x02, 0x6b), bytes(0x83, 0x74, 0x02, 0x6d)];
 
-function startsWith(data: Uint8Array, magic: Uint8Array, at: number): boolean {
-  return (
-    at >= 0 && at + magic.length <= data.length && magic.every((byte, i) => data[at + i] === byte)
-  );
-}
+const startsWith = (data: Uint8Array, magic: Uint8Array, at: number): boolean =>
+  at >= 0 && areEqual(data.subarray(at, at + magic.length), magic);
 
 /** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
 const tailBytes = 12 * kib;

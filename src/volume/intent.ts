@@ -1,5 +1,6 @@
 import { checksumOf } from "../btrfs/checksum.ts";
 import { mirrorOffsets } from "../btrfs/superblock.ts";
+import { areEqual } from "../linux/bytes.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u64 } from "../linux/struct.ts";
 import { utf8 } from "../linux/text.ts";
@@ -53,9 +54,10 @@ export function hasIntent(disk: Disk): boolean {
   const sector = disk.read(intentOffset(disk.sizeBytes), sectorBytes);
   // A cheap look first: on a warm boot the checksum is not computed for nothing.
   if (sector.length < sectorBytes) return false;
-  if (!magic.every((byte, i) => sector[magicOffset + i] === byte)) return false;
+  const found = sector.subarray(magicOffset, magicOffset + magic.length);
+  if (!areEqual(found, magic)) return false;
   const expected = encodeIntent(disk.sizeBytes, record.decode(sector).id);
-  return sector.every((byte, i) => expected[i] === byte);
+  return areEqual(sector, expected.subarray(0, sectorBytes));
 }
 
 /** Takes the record away. */

@@ -108,8 +108,11 @@ function apply(
   });
 }
 
-const directoryCount = ({ entries }: Layout): number =>
-  entries.reduce((count, entry) => count + entry.noCopyOnWrite.length, 0);
+function directoryCount({ entries }: Layout): number {
+  let count = 0;
+  for (const { noCopyOnWrite: inside } of entries) count += inside.length;
+  return count;
+}
 
 /** `changed` of the `flagged` directories were made or flagged by this run. */
 function result(flagged: number, changed: number, layout: Layout): StepResult {

@@ -145,18 +145,19 @@ export class Recorder {
   }
 
   report(): Report {
-    const isChanged = [...this.#results.values()].some(({ outcome }) => outcome === "changed");
+    const steps: StepReport[] = [];
+    let isChanged = false;
+    for (const [step, result] of this.#results) {
+      steps.push({ step, ...result, ms: rounded(this.#ms.get(step) ?? 0) });
+      isChanged ||= result.outcome === "changed";
+    }
     return {
       outcome: this.#error !== null ? "failed" : isChanged ? "changed" : "unchanged",
       device: this.device,
       verdict: this.verdict,
       uuid: this.uuid,
       bytes: this.bytes,
-      steps: [...this.#results].map(([step, result]) => ({
-        step,
-        ...result,
-        ms: rounded(this.#ms.get(step) ?? 0),
-      })),
+      steps,
       mounts: this.mounts,
       notes: this.notes,
       ...(this.#error === null ? {} : { error: this.#error }),

@@ -23,7 +23,8 @@ export interface Selector {
 /** "serial=ID", "uuid=UUID" or "label=NAME"; null for a path. Throws `usage` for an empty value. */
 export function parseSelector(text: string): Selector | null {
   const equals = text.indexOf("=");
-  const key = keys.find((candidate) => candidate === text.slice(0, Math.max(0, equals)));
+  if (equals < 0) return null;
+  const key = keys.find((candidate) => candidate === text.slice(0, equals));
   if (key === undefined) return null;
   const value = text.slice(equals + 1);
   if (value === "") throw new VolumeError("usage", `--device ${key}= needs a value`);

@@ -7,7 +7,7 @@ import {
   superblockBytes,
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
-import { isAllZero } from "../linux/zeros.ts";
+import { isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 
 /** How one copy of the superblock is. `stale`: intact, but of an older commit or another filesystem. */

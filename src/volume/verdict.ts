@@ -11,7 +11,7 @@ import {
   temporaryMagic,
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
-import { isAllZero } from "../linux/zeros.ts";
+import { isAllZero } from "../linux/bytes.ts";
 import { type Extent, firstNonZero } from "./blank.ts";
 import type { Disk } from "./disk.ts";
 import { findForeign, signatureHeadBytes } from "./foreign.ts";

@@ -10,31 +10,29 @@ import { expectMounted, preparedDisk } from "../kit/volume.ts";
 const sandbox = useSandbox();
 const project = join(import.meta.dir, "..", "..");
 
-/** What every command but --version loads. A new name here costs each boot of each machine: is it needed there? */
-const always = [
+/**
+ * What a warm `up` needs, and every start loads, for loading it later costs more: no checksum, no schema
+ * of layouts, no help, no status. A new name here costs each boot of each machine: is it needed there?
+ */
+const boot = [
+  "node_modules/arg/index.js",
   "package.json",
-  "src/cli/run.ts",
-  "src/cli/terminal.ts",
-  ...["blkid", "errno", "kernel", "libc", "libc-kernel", "struct", "text"].map(inLinux),
   "src/main.ts",
-  "src/volume/error.ts",
+  ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
+  ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
+  ...["aligned-buffer", "appearance", "blkid", "block-device", "bytes", "errno"].map(inLinux),
+  ...["files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(inLinux),
+  ...["place", "struct", "text"].map(inLinux),
+  ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
+  ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
+  ...["mount", "mount-journal", "nocow", "options", "ours", "places", "repair"].map(inVolume),
+  ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),
+  ...["subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];
 
-/** What a warm `up` loads beside that: no checksum, no schema of layouts, no help, no status. */
-const warm = [
-  "node_modules/arg/index.js",
-  ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
-  ...["arguments", "render", "show", "volume-command"].map((name) => `src/cli/${name}.ts`),
-  ...["aligned-buffer", "appearance", "block-device", "files", "ioctl", "loop"].map(inLinux),
-  ...["mountinfo", "place", "zeros"].map(inLinux),
-  ...["blank", "capacity", "cmdline", "context", "device", "disk", "filesystem"].map(inVolume),
-  ...["foreign", "format", "image", "intent", "layout", "lock", "mount", "nocow"].map(inVolume),
-  "src/volume/mount-journal.ts",
-  ...["options", "ours", "places", "repair", "report", "root-user", "selector", "settle"].map(
-    inVolume,
-  ),
-  ...["size", "source", "subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
-];
+function inCli(name: string): string {
+  return `src/cli/${name}.ts`;
+}
 
 function inLinux(name: string): string {
   return `src/linux/${name}.ts`;
@@ -59,8 +57,8 @@ async function modulesOf(box: Sandbox, ...args: readonly string[]): Promise<stri
   return paths.map((path) => path.replace(`${project}/`, "")).filter((path) => path !== preload);
 }
 
-test("--version loads the way in and nothing else", async () => {
-  expect((await modulesOf(sandbox(), "--version")).sort()).toEqual(["package.json", "src/main.ts"]);
+test("a start loads the modules that are named here and no other", async () => {
+  expect((await modulesOf(sandbox(), "--version")).sort()).toEqual([...boot].sort());
 });
 
 test("--version says it, is no error to a reader that went away, and is one on a full disk", async () => {
@@ -73,10 +71,10 @@ test("--version says it, is no error to a reader that went away, and is one on a
   expect(full.stderr).toContain("ENOSPC");
 });
 
-test("a warm up loads the modules that are named here and no other", async () => {
+test("a warm up loads no module beside those", async () => {
   const box = sandbox();
   const { device } = await preparedDisk(box);
   const loaded = await modulesOf(box, "volume", "up", "--device", device, "--root", box.root);
   expectMounted(box.root);
-  expect(loaded.sort()).toEqual([...always, ...warm].sort());
+  expect(loaded.sort()).toEqual([...boot].sort());
 });
