@@ -66,11 +66,12 @@ function measured(lane: Lane, scenario: Scenario): Run {
 
 function contenderOf(program: Program, scenario: Scenario, disk: Disk, folder: string): Contender {
   const up = program.up(disk.device, disk.root);
+  const prepares = program.prepares?.(disk.device, disk.root) ?? up;
   const lane: Lane = {
     disk,
     up,
     template: join(folder, `${program.name}.img`),
-    runOnce: () => void sample(up),
+    runOnce: () => void sample(prepares),
   };
   scenario.prepare(lane);
   return {

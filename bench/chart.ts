@@ -12,6 +12,7 @@ const firstGroupY = 68;
 
 const colours: Readonly<Record<string, string>> = {
   limit: "#6b7686",
+  "limit-ts": "#9aa4b2",
   ours: "#4fb286",
   rust: "#5a8fd6",
   script: "#c78ad6",

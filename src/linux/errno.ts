@@ -38,8 +38,8 @@ export const Errno = {
 
 /** "ENOENT" for 2; "errno 4711" for a number without a name here. */
 export function errnoName(errno: number): string {
-  const [name] = Object.entries(Errno).find(([, number]) => number === errno) ?? [];
-  return name ?? `errno ${errno}`;
+  for (const [name, number] of Object.entries(Errno)) if (number === errno) return name;
+  return `errno ${errno}`;
 }
 
 /**

@@ -51,10 +51,8 @@ const POSIX_FADV_WILLNEED = 3;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 
-/** linux/limits.h */
-const PATH_MAX = 4096;
-/** Holds some 100 names, and is small enough to be made for each of many empty directories. */
-const direntBufferBytes = 4 * 1024;
+/** Some 100 entries of a directory, or where a link leads: PATH_MAX of linux/limits.h. */
+const nameBufferBytes = 4096;
 
 /** linux/dirent.h, struct linux_dirent64: where the record length and the name stand. */
 const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
@@ -86,6 +84,7 @@ export class LibcKernel implements Kernel {
   readonly #errno = this.#libc.__errno_location();
   readonly #openHow = scratch(openHow.sizeBytes);
   readonly #statx = scratch(statxFields.sizeBytes);
+  readonly #names = scratch(nameBufferBytes);
 
   get #rare(): ReturnType<typeof openRare> {
     this.#opened ??= openRare();
@@ -191,7 +190,7 @@ export class LibcKernel implements Kernel {
   }
 
   readDirectory(fd: number): string[] {
-    const buffer = new Uint8Array(new ArrayBuffer(direntBufferBytes));
+    const buffer = this.#names.bytes;
     const names: string[] = [];
     for (;;) {
       const result = this.#libc.syscall(SYS_getdents64, fd, buffer, asPointer(buffer.length), 0);
@@ -207,7 +206,7 @@ export class LibcKernel implements Kernel {
   }
 
   readlink(path: string): string {
-    const buffer = new Uint8Array(new ArrayBuffer(PATH_MAX));
+    const buffer = this.#names.bytes;
     const length = this.#libc.readlink(cString(path), buffer, buffer.length);
     return fromUtf8(buffer.subarray(0, this.#check(length, "readlink", path)));
   }

@@ -6,9 +6,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** UTF-8 bytes with the closing NUL that the kernel expects. Throws on a NUL inside. */
 export function cString(text: string): Uint8Array {
   if (text.includes("\0")) throw new RangeError("a NUL character in a path or name");
-  const bytes = new Uint8Array(new ArrayBuffer(text.length * 3 + 1));
-  const { written } = encoder.encodeInto(text, bytes);
-  return bytes.subarray(0, written + 1);
+  return encoder.encode(`${text}\0`);
 }
 
 /** The text up to the first NUL, or all of it. */
