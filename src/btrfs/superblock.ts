@@ -13,6 +13,9 @@ export const mirrorOffsets = [64 * mebibyte, 256 * 1024 * mebibyte] as const;
 export const superblockMagic = 0x4d5f53665248425fn;
 export const temporaryMagic = 0x4d5f536652484221n;
 
+/** BTRFS_SUPER_FLAG_SEEDING: other filesystems grow from this one, so the kernel never writes to it. */
+export const seedingFlag = 1n << 32n;
+
 /**
  * uapi/linux/btrfs_tree.h, struct btrfs_super_block (packed), with the fields of its
  * dev_item (struct btrfs_dev_item, at 201) that a single-device volume needs.
@@ -50,6 +53,8 @@ export interface Superblock {
   readonly fsid: string;
   /** The offset this copy says it stands at. */
   readonly address: bigint;
+  /** See `seedingFlag`. */
+  readonly flags: bigint;
   readonly magic: bigint;
   readonly generation: bigint;
   readonly deviceCount: bigint;

@@ -1,4 +1,4 @@
-import type { Superblock } from "../btrfs/superblock.ts";
+import { type Superblock, seedingFlag } from "../btrfs/superblock.ts";
 import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
 import type { MkfsOptions } from "./layout.ts";
@@ -147,14 +147,24 @@ const formattable: Record<FormatPolicy, readonly Verdict["kind"][]> = {
  */
 export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
   const { device, sizeBytes, readOnly, verdict, format, repair } = facts;
-  const assertWritable = (): void => {
-    if (!readOnly) return;
-    throw new VolumeError("read-only", `${device} is read-only`, {
-      hint: "the data volume must be writable: attach the disk without its read-only flag",
-    });
+  const assertWritable = (superblock?: Superblock): void => {
+    if (readOnly) {
+      throw new VolumeError("read-only", `${device} is read-only`, {
+        hint: "the data volume must be writable: attach the disk without its read-only flag",
+      });
+    }
+    if (superblock !== undefined && (superblock.flags & seedingFlag) !== 0n) {
+      throw new VolumeError("read-only", `${device} is a seed device, which is never written to`, {
+        hint: `choose another disk; to make it writable, if nothing grew from it: btrfstune -S 0 ${device}`,
+      });
+    }
   };
 
-  if (verdict.kind === "btrfs" || verdict.kind === "mounted") {
+  if (verdict.kind === "btrfs") {
+    assertWritable(verdict.superblock);
+    return { kind: "keep" };
+  }
+  if (verdict.kind === "mounted") {
     assertWritable();
     return { kind: "keep" };
   }
@@ -163,7 +173,7 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
     repairable[repair].includes(verdict.kind)
   ) {
     assertUsable(facts, verdict.mirror);
-    assertWritable();
+    assertWritable(verdict.mirror);
     return { kind: "repair", primary: verdict.primary, mirror: verdict.mirror };
   }
   if (formattable[format].includes(verdict.kind)) {

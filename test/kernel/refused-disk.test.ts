@@ -210,6 +210,17 @@ test("the backup of a GPT at the end of the disk is refused, over a valid Btrfs 
   }
 });
 
+test("a seed device, which the kernel never writes to, is refused before it is mounted", async () => {
+  const box = sandbox();
+  const disk = await preparedDisk(box);
+  command("btrfstune", "-f", "-S", "1", disk.device);
+  flush(disk.device);
+  forget(disk);
+  await expectRefused(box, deviceOf(disk), { code: "read-only", names: [/seed/, /btrfstune/] });
+  edit(disk, (image) => zeroAt(image, PRIMARY, 4096));
+  await expectRefused(box, deviceOf(disk), { code: "read-only", names: [/seed/] });
+});
+
 test("the boot signature without a partition is no partition table: a Btrfs under it goes on", async () => {
   const box = sandbox();
   const disk = await preparedDisk(box);
