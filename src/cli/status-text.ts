@@ -1,5 +1,5 @@
 import { sizeText } from "../volume/size.ts";
-import type { Status } from "../volume/status.ts";
+import type { Status } from "../volume/status-report.ts";
 import { type Paint, printable } from "./render.ts";
 
 /** What is wrong, and what to do about it; nothing when all is well. */

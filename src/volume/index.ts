@@ -8,13 +8,14 @@ import type { VolumeOptions } from "./options.ts";
 import * as plans from "./plan.ts";
 import type { Report } from "./report.ts";
 import * as statuses from "./status.ts";
+import type { Status } from "./status-report.ts";
 import * as ups from "./up.ts";
 
 export { type ErrorCode, exitStatusOf } from "./error.ts";
 export { defaultLayout, type Layout, type LayoutEntry } from "./layout.ts";
 export type { VolumeOptions } from "./options.ts";
 export type { ErrorReport, Report, StepReport } from "./report.ts";
-export type { Status } from "./status.ts";
+export type { Status } from "./status-report.ts";
 
 const silent = (): void => undefined;
 
@@ -31,5 +32,5 @@ export const down = (options: VolumeOptions = {}): Report =>
   downs.down(new LibcKernel(), options, silent);
 
 /** Looks at the volume, up or down. */
-export const status = (options: VolumeOptions = {}): statuses.Status =>
+export const status = (options: VolumeOptions = {}): Status =>
   statuses.status(new LibcKernel(), options);

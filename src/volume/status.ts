@@ -1,77 +1,23 @@
-import { type DeviceErrors, deviceErrors } from "../btrfs/device-stats.ts";
-import {
-  deviceInfo,
-  filesystemInfo,
-  getInodeFlags,
-  noCopyOnWrite,
-  subvolumeInfo,
-} from "../btrfs/ioctls.ts";
+import { deviceErrors } from "../btrfs/device-stats.ts";
+import { deviceInfo, filesystemInfo } from "../btrfs/ioctls.ts";
 import { spaceInfo } from "../btrfs/space.ts";
 import type { Superblock } from "../btrfs/superblock.ts";
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { withFd } from "../linux/files.ts";
+import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
 import { lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
-import type { LayoutEntry } from "./layout.ts";
 import type { VolumeOptions } from "./options.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
-import type { ErrorReport } from "./report.ts";
 import { openSource, type Source } from "./source.ts";
-import { openInVolume } from "./subvolumes.ts";
+import { nothing, type Status, type VolumeState } from "./status-report.ts";
+import { subvolumesOf } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
-
-/** `partial`: some of the mounts are there; `absent`: there is no such disk. */
-export type VolumeState = "up" | "partial" | "down" | "absent";
-
-export interface ProfileReport {
-  readonly type: string;
-  readonly profile: string;
-  readonly total: number;
-  readonly used: number;
-}
-
-export interface SubvolumeReport {
-  readonly name: string;
-  /** null where it cannot be seen: the volume is not mounted, or it does not exist. */
-  readonly id: number | null;
-  readonly path: string;
-  readonly mounted: boolean;
-  readonly nocow: readonly { readonly directory: string; readonly set: boolean | null }[];
-}
-
-/** The answer of `status`. What could not be seen is null, and a note says why. */
-export interface Status {
-  readonly state: VolumeState;
-  readonly device: string | null;
-  readonly verdict: Verdict["kind"] | null;
-  readonly uuid: string | null;
-  readonly label: string | null;
-  readonly bytes: {
-    readonly device: number | null;
-    readonly filesystem: number | null;
-    readonly used: number | null;
-    readonly writable: number | null;
-    readonly unallocated: number | null;
-  };
-  readonly profiles: readonly ProfileReport[];
-  /** The filesystem-wide options that the kernel applies. */
-  readonly options: string | null;
-  readonly readOnly: boolean | null;
-  /** The kernel made it read-only after an error, whatever the mounts say. */
-  readonly forcedReadOnly: boolean | null;
-  readonly subvolumes: readonly SubvolumeReport[];
-  readonly superblocks: readonly CopyReport[];
-  readonly errors: DeviceErrors | null;
-  readonly notes: readonly string[];
-  readonly error?: ErrorReport;
-}
 
 /** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
 export function status(kernel: Kernel, options: VolumeOptions): Status {
@@ -89,23 +35,6 @@ export function status(kernel: Kernel, options: VolumeOptions): Status {
     closeAll(context);
   }
 }
-
-const nothing: Status = {
-  state: "absent",
-  device: null,
-  verdict: null,
-  uuid: null,
-  label: null,
-  bytes: { device: null, filesystem: null, used: null, writable: null, unallocated: null },
-  profiles: [],
-  options: null,
-  readOnly: null,
-  forcedReadOnly: null,
-  subvolumes: [],
-  superblocks: [],
-  errors: null,
-  notes: [],
-};
 
 /** null when the disk is not there, or may not be opened: then only its mounts can be seen. */
 function sourceOrNull(context: Context): Source | null {
@@ -262,54 +191,3 @@ function lookInside({ kernel }: Context, top: number, deviceBytes: number | null
     errors: deviceErrors(kernel, top, facts.deviceId),
   };
 }
-
-function subvolumesOf(
-  { kernel, layout, note }: Context,
-  top: number | null,
-  targets: readonly Target[],
-  mounted: readonly Target[],
-): readonly SubvolumeReport[] {
-  let isHidden = false;
-  const hidden = (): void => {
-    isHidden = true;
-  };
-  const reports = layout.entries.map((entry, i) => {
-    const target = targets[i];
-    return {
-      name: entry.subvolume,
-      id: top === null ? null : seen(() => idOf(kernel, top, entry), hidden),
-      path: target?.path ?? entry.path,
-      mounted: target !== undefined && mounted.includes(target),
-      nocow: entry.noCopyOnWrite.map((directory) => ({
-        directory,
-        set:
-          top === null
-            ? null
-            : seen(() => isNocow(kernel, top, `${entry.subvolume}/${directory}`), hidden),
-      })),
-    };
-  });
-  if (isHidden) note("only root can see the NOCOW state of the directories");
-  return reports;
-}
-
-/** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */
-function seen<T>(look: () => T, hidden: () => void): T | null {
-  try {
-    return look();
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    if (isErrno(error, Errno.EACCES, Errno.EPERM)) hidden();
-    return null;
-  }
-}
-
-const idOf = (kernel: Kernel, top: number, { subvolume }: LayoutEntry): number => {
-  const fd = openInVolume(kernel, top, subvolume);
-  return withFd(kernel, fd, () => Number(subvolumeInfo(kernel, fd).id));
-};
-
-const isNocow = (kernel: Kernel, top: number, path: string): boolean => {
-  const fd = openInVolume(kernel, top, path);
-  return withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);
-};
