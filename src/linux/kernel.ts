@@ -28,6 +28,11 @@ export interface Kernel {
   /** write(2): bytes written. */
   write(fd: number, buffer: Uint8Array): number;
   fsync(fd: number): void;
+  /**
+   * Writes down all of the mounted filesystem that the descriptor is on. Throws for whatever of it could
+   * not be written, now or before, unless somebody was told already.
+   */
+  syncfs(fd: number): void;
   ftruncate(fd: number, lengthBytes: number): void;
   /** lseek(2), for SEEK_DATA and SEEK_HOLE. */
   lseek(fd: number, offsetBytes: number, whence: number): number;

@@ -160,6 +160,10 @@ export class LibcKernel implements Kernel {
     this.#retried("fsync", undefined, () => this.#rare.fsync(fd));
   }
 
+  syncfs(fd: number): void {
+    this.#check(this.#rare.syncfs(fd), "syncfs");
+  }
+
   ftruncate(fd: number, lengthBytes: number): void {
     this.#retried("ftruncate", undefined, () => this.#rare.ftruncate(fd, lengthBytes));
   }

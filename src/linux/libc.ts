@@ -24,6 +24,7 @@ const common = {
 const rare = {
   pwrite: { args: [int, ptr, size, ssize], returns: ssize },
   fsync: { args: [int], returns: int },
+  syncfs: { args: [int], returns: int },
   ftruncate: { args: [int, ssize], returns: int },
   lseek: { args: [int, ssize, int], returns: ssize },
   mkdirat: { args: [int, ptr, uint], returns: int },

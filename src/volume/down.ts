@@ -15,6 +15,7 @@ import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
 import { openSource, type Source } from "./source.ts";
 import { openRoot, type Root, targetsOf } from "./targets.ts";
+import { unsaved } from "./unsaved.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
 export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
@@ -143,14 +144,19 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const held = mounts.length === 0 ? [] : holders(kernel, isOurs, mounts).filter(isHere);
   if (held.length > 0) throw stillInUse(source, holdersText(held), stopHint);
 
+  const [first] = mounts;
+  const lost = first === undefined ? null : unsaved(kernel, first);
   for (const mount of mounts.toReversed()) {
     if (root !== null) unmount(kernel, source, root, mount, mounts, isOurs);
   }
   proveGone(kernel, source, uuid, isOurs);
-  const count = mounts.length;
+  if (lost !== null) {
+    recorder.note(`ATTENTION: not everything that was written is on the disk: ${lost} (see dmesg)`);
+  }
+  const count = `${mounts.length} mounts removed`;
   recorder.set("unmount", {
     outcome: "changed",
-    detail: `${count} mounts removed, the filesystem is clean`,
+    detail: lost === null ? `${count}, the filesystem is clean` : count,
   });
 }
 

@@ -150,6 +150,13 @@ export class SimulatedKernel implements Kernel {
     if (what.kind === "block") this.flushed(what.name);
   }
 
+  syncfs(fd: number): void {
+    const { filesystem } = this.file(fd, "syncfs").place.mount;
+    const btrfs = this.world.filesystems.get(filesystem);
+    const storage = btrfs === undefined ? null : this.world.storageOf(btrfs.deviceName);
+    if (btrfs?.isDirty === true && storage !== null) btrfs.commit(storage);
+  }
+
   /** A flush of a device has reached the disk; a file below it is there with its name and size then. */
   flushed(name: string): void {
     const loop = this.world.loops.get(name);
