@@ -26,7 +26,7 @@ export const isReadOnly = ({ options, superOptions }: Mount): boolean =>
 const backslash = 0x5c;
 
 /** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
-function withoutEscapes(field: string): string {
+export function withoutEscapes(field: string): string {
   const escaped = utf8(field);
   const bytes: number[] = [];
   for (let i = 0; i < escaped.length; i++) {

@@ -7,7 +7,7 @@ import { type Mount, readMounts } from "../linux/mountinfo.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { chooseDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
-import { type Holder, holdersOf, holdersText, loopsBelow } from "./holders.ts";
+import { type Holder, holdersOf, holdersText, loopsBelow, swapsBelow } from "./holders.ts";
 import type { VolumeOptions } from "./options.ts";
 import { mountIdAt, splitPath, unmountAt } from "./mount-journal.ts";
 import { filesystemDevice } from "./ours.ts";
@@ -19,8 +19,9 @@ import { unsaved } from "./unsaved.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
 export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
-  // Not "acting": an image that is missing is not made. And nothing is waited for.
-  const context = newContext(kernel, { ...options, waitMs: 0 }, false, progress);
+  // Not "acting": an image that is missing is not made. Nothing is waited for, and nothing is to grow.
+  const asFound = { ...options, waitMs: 0, sizeBytes: undefined };
+  const context = newContext(kernel, asFound, false, progress);
   const { recorder } = context;
   let source: Source | null = null;
   try {
@@ -193,7 +194,7 @@ const isHere = ({ onlyByCopy }: Holder): boolean => !onlyByCopy;
 
 function holders(kernel: Kernel, isOurs: IsOurs, mounts: readonly Mount[]): readonly Holder[] {
   const paths = mounts.map(({ path }) => path);
-  return [...holdersOf(kernel, isOurs), ...loopsBelow(kernel, paths)];
+  return [...holdersOf(kernel, isOurs), ...loopsBelow(kernel, paths), ...swapsBelow(kernel, paths)];
 }
 
 function stillInUse(source: Source, why: string, hint: string): VolumeError {

@@ -1,7 +1,7 @@
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { namesIn, readTextOrNull } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
-import { type Mount, readMounts } from "../linux/mountinfo.ts";
+import { type Mount, readMounts, withoutEscapes } from "../linux/mountinfo.ts";
 
 /** Somebody who keeps a filesystem in use. */
 export interface Holder {
@@ -113,6 +113,15 @@ export function loopsBelow(kernel: Kernel, paths: readonly string[]): readonly H
       ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}`, onlyByCopy: false }]
       : [];
   });
+}
+
+/** Files below one of these paths that the kernel swaps to (proc_swaps(5)): no process has them open. */
+export function swapsBelow(kernel: Kernel, paths: readonly string[]): readonly Holder[] {
+  const [, ...lines] = (readTextOrNull(kernel, "/proc/swaps") ?? "").split("\n");
+  return lines
+    .map((line) => withoutEscapes(line.split(/\s/)[0] ?? ""))
+    .filter((file) => paths.some((path) => file.startsWith(`${path}/`)))
+    .map((file) => ({ who: "the kernel", how: `swaps to ${file} (swapoff)`, onlyByCopy: false }));
 }
 
 /** A sentence's worth of holders; the rest is counted. */

@@ -21,7 +21,9 @@ import { judge, type Verdict } from "./verdict.ts";
 
 /** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
 export function status(kernel: Kernel, options: VolumeOptions): Status {
-  const context = newContext(kernel, { ...options, waitMs: 0 }, false, () => undefined, false);
+  // What `up` would make of it with a --size, `plan` tells.
+  const asFound = { ...options, waitMs: 0, sizeBytes: undefined };
+  const context = newContext(kernel, asFound, false, () => undefined, false);
   let source: Source | null = null;
   try {
     source = sourceOrNull(context);

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, up, volume } from "../kit/agent.ts";
 import { command, tryCommand } from "../kit/command.ts";
-import { GiB } from "../kit/image.ts";
+import { GiB, MiB } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { mountsUnder } from "../kit/mountinfo.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
@@ -214,4 +214,39 @@ test("a frozen volume is still in use, and goes once it is thawed", async () => 
   await up(box, "--device", device);
   command("fsfreeze", "--unfreeze", rawOf(box));
   await down(box, "--device", device);
+});
+
+/** What the kernel itself keeps open, which no process of /proc shows. */
+const silentHolders: readonly [string, (box: Sandbox, file: string) => string][] = [
+  ["a swap file", swapOn],
+  ["a loop device", (box, file) => box.attach(file)],
+];
+
+function swapOn(box: Sandbox, file: string): string {
+  command("chattr", "+C", file);
+  writeFileSync(file, Buffer.alloc(MiB));
+  command("mkswap", file);
+  box.onEnd(() => tryCommand("swapoff", file));
+  command("swapon", file);
+  return file;
+}
+
+test.each(silentHolders)("%s inside is named before anything is unmounted", async (_, hold) => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const file = join(dockerOf(box), "held by the kernel");
+  writeFileSync(file, "", { mode: 0o600 });
+  const name = hold(box, file);
+  const { message } = await fails(volume(box, "down", ["--device", device]), "busy");
+  expect(message).toContain(name);
+  expectMounted(box.root);
+});
+
+test("a size that is asked for is not said to be the size of the disk", async () => {
+  const box = sandbox();
+  const image = box.path("disk.img");
+  await up(box, "--image", image, "--size", "1G");
+  const report = await down(box, "--image", image, "--size", "3G");
+  expect(report.bytes).toBe(GiB);
+  expect(report.steps[0]?.detail).toContain("1 GiB");
 });
