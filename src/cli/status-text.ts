@@ -116,7 +116,7 @@ function wrapped(text: string, columns: number): readonly string[] {
 /** A status for a person who wants to know: is it up, is it healthy, how full, what to do. */
 export function statusText(status: Status, paint: Paint, columns: number): string {
   const problems = problemsOf(status);
-  const isHealthy = problems.length === 0;
+  const isHealthy = problems.length === 0 && status.notes.length === 0;
   const isLoud = status.forcedReadOnly === true || status.bytes.writable === 0;
   const lines: string[] = [];
   const say = (text: string, colour: Parameters<Paint>[1]): void => {

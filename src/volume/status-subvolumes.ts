@@ -10,11 +10,12 @@ import type { Target } from "./targets.ts";
 
 /** Every subvolume of the layout as it is; `top` is the open top of the filesystem, null when it is not mounted. */
 export function subvolumesOf(
-  { kernel, layout, note }: Context,
+  context: Context,
   top: number | null,
   targets: readonly Target[],
   mounted: readonly Target[],
 ): readonly SubvolumeReport[] {
+  const { kernel, layout, note } = context;
   let isHidden = false;
   const hidden = (): void => {
     isHidden = true;
@@ -23,7 +24,7 @@ export function subvolumesOf(
     const target = targets[i];
     return {
       name: entry.subvolume,
-      id: top === null ? null : seen(() => idOf(kernel, top, entry), hidden),
+      id: top === null ? null : seen(() => idOf(context, top, entry), hidden),
       path: target?.path ?? entry.path,
       mounted: target !== undefined && mounted.includes(target),
       nocow: entry.noCopyOnWrite.map((directory) => ({
@@ -36,7 +37,21 @@ export function subvolumesOf(
     };
   });
   if (isHidden) note("only root can see the NOCOW state of the directories");
+  else if (top !== null) noteMissing(reports, note);
   return reports;
+}
+
+/** What a daemon makes at such a name is not NOCOW. */
+function noteMissing(reports: readonly SubvolumeReport[], note: Context["note"]): void {
+  const missing = reports.flatMap(({ name, id, nocow }) =>
+    nocow
+      .filter(({ set }) => set === null && id !== null)
+      .map(({ directory }) => `${name}/${directory}`),
+  );
+  if (missing.length === 0) return;
+  note(
+    `no such directory: ${missing.join(", ")}; volume up makes it, if nothing else is in its place`,
+  );
 }
 
 /** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */
@@ -50,10 +65,12 @@ function seen<T>(look: () => T, hidden: () => void): T | null {
   }
 }
 
-const idOf = (kernel: Kernel, top: number, { subvolume }: LayoutEntry): number => {
+function idOf({ kernel, note }: Context, top: number, { subvolume }: LayoutEntry): number {
   const fd = openInVolume(kernel, top, subvolume);
-  return withFd(kernel, fd, () => Number(subvolumeInfo(kernel, fd).id));
-};
+  const { id, readOnly } = withFd(kernel, fd, () => subvolumeInfo(kernel, fd));
+  if (readOnly) note(`the subvolume ${subvolume} is read-only: nothing can be saved in it`);
+  return Number(id);
+}
 
 const isNocow = (kernel: Kernel, top: number, path: string): boolean => {
   const fd = openInVolume(kernel, top, path);

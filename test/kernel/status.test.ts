@@ -327,7 +327,22 @@ test("tells NOCOW that is missing from a directory that is missing", async () =>
   expect(states.get("image")).toBeFalse();
   expect(states.get("trust")).toBeNull();
   expect(states.get("network")).toBeTrue();
-  expect((await statusLines(box, ["--device", device])).join("\n")).toContain("@docker/image");
+  const lines = (await statusLines(box, ["--device", device])).join("\n");
+  expect(lines).toContain("not NOCOW: @docker/image");
+  expect(lines).toContain("no such directory: @docker/trust;");
+});
+
+test("a volume is not healthy whose NOCOW directory is gone, or whose subvolume is read-only", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const first = async () => (await statusLines(box, ["--device", device]))[0];
+  rmSync(join(dockerOf(box), "trust"), { recursive: true });
+  expect(await first()).not.toMatch(/healthy/);
+  await up(box, "--device", device);
+  expect(await first()).toMatch(/healthy/);
+  command("btrfs", "property", "set", join(rawOf(box), "@kubelet"), "ro", "true");
+  expect(await first()).not.toMatch(/healthy/);
+  expect((await status(box, ["--device", device])).notes.join()).toContain("@kubelet is read-only");
 });
 
 test.each<[string, (image: string) => void, string]>([
