@@ -116,7 +116,13 @@ function openFile(
 
 /** The whole-file loop device of an image; an image attached in part is somebody else's work. */
 function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null {
-  const other = loops.find((loop) => loop.partial) ?? loops[1];
+  if (loops.length > 1) {
+    const paths = loops.map((loop) => loop.path).join(", ");
+    throw new VolumeError("busy", `the image ${path} is attached more than once: ${paths}`, {
+      hint: "see which one is in use (lsblk), and detach the others: losetup -d DEVICE",
+    });
+  }
+  const other = loops.find((loop) => loop.partial);
   if (other !== undefined) {
     throw new VolumeError(
       "busy",

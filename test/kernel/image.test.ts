@@ -7,7 +7,7 @@ import { fingerprint, GiB, MiB, writeAt } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { expectRefused } from "../kit/refusal.ts";
 import { useSandbox } from "../kit/sandbox.ts";
-import { expectMounted, ourMounts } from "../kit/volume.ts";
+import { expectMounted, ourMounts, preparedDisk } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 
@@ -66,6 +66,17 @@ test("another file under the old name is another disk", async () => {
   expect(report.verdict).toBe("blank");
   expect(report.uuid).not.toBe(first.uuid);
   expect(report.device).not.toBe(stale);
+});
+
+test("of an image that is attached twice no loop device is singled out to be detached", async () => {
+  const box = sandbox();
+  const { image, device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const second = box.attach(image);
+  const { message, hint } = await fails(volume(box, "up", ["--image", image]), "busy");
+  expect(message).toContain(device);
+  expect(message).toContain(second);
+  expect(hint).not.toContain(device);
 });
 
 test("a loop device that shows only a part of the image is not taken for it", async () => {
