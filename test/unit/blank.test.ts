@@ -46,6 +46,19 @@ test("the first byte found is the one that is named", () => {
   expect(found(GiB, MiB, GiB - 1)).toBe(MiB);
 });
 
+test("a byte is named at the edges of what is read and of what is compared at once", () => {
+  const edges = [64 * KiB, 256 * KiB, 512 * KiB, MiB].flatMap((edge) => [edge - 1, edge, edge + 1]);
+  for (const offset of edges) {
+    expect(found(GiB, offset)).toBe(offset);
+    expect(found(GiB, GiB - MiB + offset - 1)).toBe(offset > MiB ? null : GiB - MiB + offset - 1);
+    // Where an image has data, its ranges begin and end anywhere.
+    const at = 100 * MiB + 4096 + offset;
+    const dataRanges = [[100 * MiB + 4096, at + 1] as const];
+    const disk = sparseDisk({ sizeBytes: GiB, pieces: [oneByte(at)], dataRanges });
+    expect(firstNonZero(disk)).toBe(at);
+  }
+});
+
 test("every kind of non-zero byte counts", () => {
   for (const value of [1, 0x80, 0xff]) {
     const disk = sparseDisk({ sizeBytes: GiB, pieces: [oneByte(5000, value)] });

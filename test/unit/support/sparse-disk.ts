@@ -33,13 +33,16 @@ export function sparseDisk(content: Content): SparseDisk {
   return {
     sizeBytes,
     reads,
-    read(offset, length) {
+    read(offset, length, into) {
       const end = Math.max(offset, Math.min(offset + length, sizeBytes));
       reads.push([offset, end]);
       if (unreadable.some((range) => touches(range, offset, end))) {
         throw new SystemError("pread", Errno.EIO, `${offset}`);
       }
-      const buffer = new Uint8Array(end - offset);
+      const wanted = end - offset;
+      // As a real disk does it, so that a buffer that is kept though it is reused shows.
+      const fits = into !== undefined && into.length >= wanted;
+      const buffer = fits ? into.subarray(0, wanted).fill(0) : new Uint8Array(wanted);
       for (const [start, bytes] of pieces) {
         const from = Math.max(start, offset);
         const to = Math.min(start + bytes.length, end);
