@@ -145,19 +145,16 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const held = mounts.length === 0 ? [] : holders(kernel, isOurs, mounts).filter(isHere);
   if (held.length > 0) throw stillInUse(source, holdersText(held), stopHint);
 
-  const [first] = mounts;
-  const lost = first === undefined ? null : unsaved(kernel, first);
+  const doubt = mounts.length === 0 ? null : unsaved(kernel, mounts);
   for (const mount of mounts.toReversed()) {
     if (root !== null) unmount(kernel, source, root, mount, mounts, isOurs);
   }
   proveGone(kernel, source, uuid, isOurs);
-  if (lost !== null) {
-    recorder.note(`ATTENTION: not everything that was written is on the disk: ${lost} (see dmesg)`);
-  }
+  if (doubt !== null) recorder.note(doubt);
   const count = `${mounts.length} mounts removed`;
   recorder.set("unmount", {
     outcome: "changed",
-    detail: lost === null ? `${count}, the filesystem is clean` : count,
+    detail: doubt === null ? `${count}, the filesystem is clean` : count,
   });
 }
 

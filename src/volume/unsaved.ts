@@ -3,27 +3,35 @@ import { noAtime, statFd, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "../linux/kernel.ts";
 import type { Mount } from "../linux/mountinfo.ts";
 
+const lost = (why: string): string =>
+  `ATTENTION: not everything that was written is on the disk: ${why} (see dmesg)`;
+
 /**
- * Writes down what the mounted filesystem still has in memory, and says why not all of it could be
- * written; null when it was. umount(2) says 0 either way, and then nobody is left to ask.
+ * Writes down what the mounted filesystem still has in memory, through one of its mounts; null when all of
+ * it was written, else a note that says why not. umount(2) says 0 either way, and then nobody is left
+ * to ask.
  */
-export function unsaved(kernel: Kernel, mount: Mount): string | null {
-  // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too.
-  if (mount.superOptions.includes("ro") && !mount.options.includes("ro")) {
-    return "the kernel had made it read-only after an error";
-  }
-  try {
-    return withFd(
-      kernel,
-      kernel.open(mount.path, O_RDONLY | O_DIRECTORY | noAtime(kernel)),
-      (fd) => {
-        if (statFd(kernel, fd).mountId !== mount.id) return `${mount.path} leads elsewhere by now`;
+export function unsaved(kernel: Kernel, mounts: readonly Mount[]): string | null {
+  // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too. Who remounts
+  // one read-only by hand does so to a mount as well.
+  const isForced = mounts.every(
+    ({ options, superOptions }) => superOptions.includes("ro") && !options.includes("ro"),
+  );
+  if (isForced) return lost("the kernel had made it read-only after an error");
+  for (const { path, id } of mounts) {
+    try {
+      const fd = kernel.open(path, O_RDONLY | O_DIRECTORY | noAtime(kernel));
+      const isAsked = withFd(kernel, fd, () => {
+        // Another mount may be on top of this one.
+        if (statFd(kernel, fd).mountId !== id) return false;
         kernel.syncfs(fd);
-        return null;
-      },
-    );
-  } catch (error) {
-    if (error instanceof SystemError) return error.message;
-    throw error;
+        return true;
+      });
+      if (isAsked) return null;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      if (error.call === "syncfs") return lost(error.message);
+    }
   }
+  return "whether everything that was written is on the disk could not be asked: no mount is in sight";
 }

@@ -3,10 +3,10 @@ import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, up } from "../kit/agent.ts";
-import { tryCommand } from "../kit/command.ts";
+import { command, tryCommand } from "../kit/command.ts";
 import { MiB } from "../kit/image.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
-import { dockerOf, ourMounts, rawOf } from "../kit/volume.ts";
+import { dockerOf, ourMounts, preparedDisk, rawOf } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 
@@ -36,4 +36,14 @@ test.each(stages)("what could not be written %s is said", async (_, prepare, not
   expect(ourMounts(box)).toBeEmpty();
   expect(report.notes.join()).toMatch(note);
   expect(JSON.stringify(report.steps)).not.toContain("clean");
+});
+
+test("a volume that somebody made read-only lost nothing", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  command("mount", "-o", "remount,ro", dockerOf(box));
+  const report = await down(box, "--device", device);
+  expect(report.notes).toBeEmpty();
+  expect(JSON.stringify(report.steps)).toContain("clean");
 });
