@@ -21,7 +21,13 @@ export interface Disk {
   readonly grownFrom?: Disk;
 }
 
+/** Of a disk whose size is NaN each read would give nothing, and nothing is all zeros. */
+function assertSize(sizeBytes: number): void {
+  if (!Number.isSafeInteger(sizeBytes)) throw new RangeError(`a disk of ${sizeBytes} bytes`);
+}
+
 export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk {
+  assertSize(sizeBytes);
   return {
     sizeBytes,
     readAhead: (offset, length) => kernel.readAhead(fd, offset, length),
@@ -37,18 +43,21 @@ export function deviceDisk(kernel: Kernel, fd: number, sizeBytes: number): Disk 
 }
 
 /** A disk as it will be once it has grown: what it does not have yet reads as zeros. */
-const grownDisk = (disk: Disk, sizeBytes: number): Disk => ({
-  sizeBytes,
-  ...(sizeBytes > disk.sizeBytes ? { grownFrom: disk } : {}),
-  readAhead: (offset, length) => disk.readAhead?.(offset, length),
-  read(offset, length, into) {
-    const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
-    if (offset + wanted <= disk.sizeBytes) return disk.read(offset, wanted, into);
-    const buffer = new Uint8Array(wanted);
-    if (offset < disk.sizeBytes) buffer.set(disk.read(offset, wanted));
-    return buffer;
-  },
-});
+function grownDisk(disk: Disk, sizeBytes: number): Disk {
+  assertSize(sizeBytes);
+  return {
+    sizeBytes,
+    ...(sizeBytes > disk.sizeBytes ? { grownFrom: disk } : {}),
+    readAhead: (offset, length) => disk.readAhead?.(offset, length),
+    read(offset, length, into) {
+      const wanted = Math.max(0, Math.min(length, sizeBytes - offset));
+      if (offset + wanted <= disk.sizeBytes) return disk.read(offset, wanted, into);
+      const buffer = new Uint8Array(wanted);
+      if (offset < disk.sizeBytes) buffer.set(disk.read(offset, wanted));
+      return buffer;
+    },
+  };
+}
 
 /** The disk as it would be with this block at `place`. */
 export const withBlock = (disk: Disk, place: number, block: Uint8Array): Disk => ({

@@ -1,3 +1,4 @@
+import { VolumeError } from "./error.ts";
 import { defaultLayout, type Layout } from "./layout.ts";
 
 export type FormatPolicy = "blank" | "any" | "never";
@@ -13,11 +14,11 @@ export interface VolumeOptions {
    * command line and the usual names are tried.
    */
   readonly device?: string | undefined;
-  /** A file to use as the disk instead. */
+  /** A file to use as the disk instead, by its absolute path. */
   readonly image?: string | undefined;
   /** Size that the image shall have, in bytes; an existing larger one stays as it is. */
   readonly sizeBytes?: number | undefined;
-  /** A directory below which everything is mounted. */
+  /** A directory below which everything is mounted, by its absolute path. */
   readonly root?: string | undefined;
   /** How long to wait for the device, in milliseconds. */
   readonly waitMs?: number | undefined;
@@ -32,3 +33,26 @@ export interface VolumeOptions {
 export const defaultWaitMs = 5000;
 export const defaultImageBytes = 64 * 1024 ** 3;
 export const layoutOf = (options: VolumeOptions): Layout => options.layout ?? defaultLayout;
+
+const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
+const isPath = (value: string): boolean => value.startsWith("/") && !value.includes("\0");
+
+/**
+ * The command line has checked what it was given; a caller of the library may come with a size that is
+ * NaN, and on a disk of no size nothing but a blank could be read.
+ */
+export function assertOptions(options: VolumeOptions): void {
+  const { device, image, sizeBytes, root, waitMs, format, repair } = options;
+  const refuse = (why: string): never => {
+    throw new VolumeError("usage", why);
+  };
+  if (device === "") refuse("the device is empty");
+  if (device !== undefined && image !== undefined) refuse("device and image exclude each other");
+  if (image !== undefined && !isPath(image)) refuse(`the image ${image} is no absolute path`);
+  if (root !== undefined && !isPath(root)) refuse(`the root ${root} is no absolute path`);
+  if (sizeBytes !== undefined && image === undefined) refuse("a size goes with an image");
+  if (sizeBytes !== undefined && !isCount(sizeBytes)) refuse(`${sizeBytes} is no size in bytes`);
+  if (waitMs !== undefined && !(waitMs >= 0)) refuse(`${waitMs} is no time to wait`);
+  if (format !== undefined && !formatPolicies.includes(format)) refuse(`${format}: no such format`);
+  if (repair !== undefined && !repairPolicies.includes(repair)) refuse(`${repair}: no such repair`);
+}

@@ -25,7 +25,7 @@ import {
   wholeSectors,
 } from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
-import { defaultImageBytes, defaultWaitMs } from "./options.ts";
+import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import type { Selector } from "./selector.ts";
 import { sizeText } from "./size.ts";
@@ -301,6 +301,7 @@ function openWithSysfs(context: Context): Source {
 
 /** Opens the disk of an operation and puts it into the report. */
 export function openSource(context: Context): Source {
+  assertOptions(context.options);
   const source = openWithSysfs(context);
   context.recorder.disk(source.path, source.disk.sizeBytes, source.asFound());
   return source;

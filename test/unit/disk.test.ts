@@ -84,3 +84,11 @@ test("a device that ends early is an error, whatever the buffer held", () => {
   const short = deviceDisk(kernelOf(5000), 3, sizeBytes);
   expect(() => short.read(4096, 4096, new Uint8Array(4096))).toThrow("EIO");
 });
+
+test("there is no disk whose size is no number: each read of it would give nothing, which is blank", () => {
+  for (const size of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => deviceDisk(kernelOf(), 3, size)).toThrow(RangeError);
+    expect(() => fileDisk(kernelOf(), 3, sizeBytes, size)).toThrow(RangeError);
+    expect(() => attachedDisk(kernelOf(), 3, device, size)).toThrow(RangeError);
+  }
+});
