@@ -25,7 +25,7 @@ export function plan(kernel: Kernel, options: VolumeOptions, progress: Progress)
   let source: Source | null = null;
   try {
     source = recorder.in("device", () => openSource(context));
-    recorder.set("device", source.plan());
+    recorder.disk(source.path, source.disk.sizeBytes, source.plan());
     planSteps(context, source);
   } catch (error) {
     recorder.fail(error);

@@ -171,8 +171,15 @@ export class Source {
     return name === null ? null : devicePath(name);
   }
 
+  /** What it has now; of an image that is made by this run, what that will have. */
+  get bytesNow(): number {
+    const image = this.#image;
+    if (image === null || image.fd === null || image.created) return this.disk.sizeBytes;
+    return this.#device?.sizeBytes ?? wholeSectors(image.fileBytes);
+  }
+
   asFound(): StepResult {
-    return { outcome: "kept", detail: `${this.path}, ${sizeText(this.disk.sizeBytes)}` };
+    return { outcome: "kept", detail: `${this.path}, ${sizeText(this.bytesNow)}` };
   }
 
   /** What `prepare` would do. */
@@ -303,6 +310,6 @@ function openWithSysfs(context: Context): Source {
 export function openSource(context: Context): Source {
   assertOptions(context.options);
   const source = openWithSysfs(context);
-  context.recorder.disk(source.path, source.disk.sizeBytes, source.asFound());
+  context.recorder.disk(source.path, source.bytesNow, source.asFound());
   return source;
 }

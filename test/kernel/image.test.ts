@@ -112,6 +112,17 @@ test("an empty image file is made to --size", async () => {
   expectMounted(box.root);
 });
 
+test("an image that is refused is not said to have the size that was asked for", async () => {
+  const box = sandbox();
+  const { image, device } = await preparedDisk(box, 2 * GiB);
+  box.detach(device);
+  command("truncate", "--size=1G", image);
+  const { report } = await volume(box, "up", ["--image", image, "--size", "1536M"]);
+  expect(report.error?.code).toBe("shrunk");
+  expect(report.bytes).toBe(GiB);
+  expect(report.steps[0]?.detail).toEndWith(", 1 GiB");
+});
+
 test("an image in a folder that does not exist is one clear error", async () => {
   const box = sandbox();
   const image = box.path("no", "such", "folder", "disk.img");
