@@ -69,6 +69,7 @@ function takeDown(context: Context, source: Source): void {
     recorder.uuid = uuid;
     if (uuid === null) {
       assertNothingMounted(context, source);
+      noteOtherDisk(context);
       recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
       return;
     }
@@ -97,6 +98,13 @@ function assertNothingMounted(context: Context, source: Source): void {
     `it is mounted at ${mount.path}, but sysfs does not show it`,
     "mount /sys first",
   );
+}
+
+/** The wrong disk may have been named, or an image replaced: then it is down, and the volume is not. */
+function noteOtherDisk(context: Context): void {
+  const [other] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
+  if (other === undefined) return;
+  context.note(`${other.path} is mounted, but from another disk: ${other.source}`);
 }
 
 function rootOf({ kernel, options, descriptors }: Context): Root | null {

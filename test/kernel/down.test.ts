@@ -216,6 +216,16 @@ test("a frozen volume is still in use, and goes once it is thawed", async () => 
   await down(box, "--device", device);
 });
 
+test("of another disk than the one that is up says so", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const other = box.disk(GiB);
+  const report = await down(box, "--device", other.device);
+  expect(report.outcome).toBe("unchanged");
+  expect(report.notes.join()).toContain(`from another disk: ${device}`);
+  expectMounted(box.root);
+});
+
 /** What the kernel itself keeps open, which no process of /proc shows. */
 const silentHolders: readonly [string, (box: Sandbox, file: string) => string][] = [
   ["a swap file", swapOn],
