@@ -39,7 +39,9 @@ export function lookAtCapacity(
     throw new VolumeError(
       "multi-device",
       `${path} is one of ${deviceCount} devices of a Btrfs: not a data volume`,
-      { hint: "choose another disk" },
+      {
+        hint: "choose another disk; if the other one was added to this: mount it by hand, then btrfs device remove",
+      },
     );
   }
   return { deviceBytes, usedBytes: device.totalBytes, deviceId: device.deviceId, sectorBytes };

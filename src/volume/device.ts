@@ -123,8 +123,11 @@ export function openDevice(
   }
   const seen = selector === null ? "" : ` (${seenDisks(kernel, selector)})`;
   const isThere = paths.some((path) => statOrNull(kernel, path) !== null);
-  const what = isThere ? "is there but had no medium (its size is zero)" : "did not appear";
-  throw new VolumeError("device-missing", `${name} ${what} within ${waitMs / 1000} s${seen}`, {
+  const isWaited = waitMs > 0;
+  const missing = isWaited ? "did not appear" : "is not there";
+  const what = isThere ? "is there but had no medium (its size is zero)" : missing;
+  const waited = isWaited ? ` within ${waitMs / 1000} s` : "";
+  throw new VolumeError("device-missing", `${name} ${what}${waited}${seen}`, {
     hint: "name the disk with --device, or give it more time with --wait SECONDS",
   });
 }

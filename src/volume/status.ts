@@ -5,7 +5,7 @@ import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
-import { lookAtCapacity } from "./capacity.ts";
+import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import type { VolumeOptions } from "./options.ts";
@@ -167,9 +167,20 @@ function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
 
 type Live = Pick<Status, "bytes" | "profiles" | "errors"> & { readonly uuid: string };
 
-/** What only the mounted filesystem knows. */
-function lookInside({ kernel }: Context, top: number, deviceBytes: number | null): Live {
-  const facts = lookAtCapacity(kernel, top, "the device", deviceBytes ?? 0);
+/** What only the mounted filesystem knows; null, with a note, of one that has a second device. */
+function lookInside(
+  { kernel, recorder, note }: Context,
+  top: number,
+  deviceBytes: number | null,
+): Live | null {
+  let facts: CapacityFacts;
+  try {
+    facts = lookAtCapacity(kernel, top, recorder.device ?? "the device", deviceBytes ?? 0);
+  } catch (error) {
+    if (!(error instanceof VolumeError) || error.code !== "multi-device") throw error;
+    note(`${error.message}; volume up refuses it: ${error.hint}`);
+    return null;
+  }
   const info = deviceInfo(kernel, top, facts.deviceId);
   const spaces = spaceInfo(kernel, top);
   const unallocated = facts.usedBytes - (info?.usedBytes ?? 0n);

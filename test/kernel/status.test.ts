@@ -332,6 +332,20 @@ test("tells NOCOW that is missing from a directory that is missing", async () =>
   expect(lines).toContain("no such directory: @docker/trust;");
 });
 
+test("of a volume that was given a second device tells what it can, and what is wrong", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const second = box.disk(GiB).device;
+  command("btrfs", "device", "add", "-f", second, rawOf(box));
+  const seen = await status(box, ["--device", device]);
+  expect(seen).toMatchObject({ state: "up", verdict: "mounted", device });
+  expect(seen.subvolumes.map(({ id }) => id)).not.toContain(null);
+  expect(seen.notes.join()).toMatch(/one of 2 devices.*btrfs device remove/);
+  command("btrfs", "device", "remove", second, rawOf(box));
+  expect((await status(box, ["--device", device])).notes).toBeEmpty();
+});
+
 test("a volume is not healthy whose NOCOW directory is gone, or whose subvolume is read-only", async () => {
   const box = sandbox();
   const { device } = await mountedVolume(box);
