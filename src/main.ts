@@ -1,10 +1,8 @@
 import { version } from "../package.json" with { type: "json" };
-import { run } from "./cli/run.ts";
-import { LibcKernel } from "./linux/libc-kernel.ts";
 
 const argv = process.argv.slice(2);
 
-/** The one command that needs nothing of the kernel, and so does not wait for libc to be bound. */
+/** The one command that needs nothing of the kernel, and so does not load the way to it. */
 async function showVersion(): Promise<number> {
   try {
     await Bun.write(Bun.stdout, `arcbox-agent ${version}\n`);
@@ -15,8 +13,13 @@ async function showVersion(): Promise<number> {
   return 0;
 }
 
+async function runCommand(): Promise<number> {
+  const { runProgram } = await import("./program.ts");
+  return runProgram(argv);
+}
+
 try {
-  process.exitCode = await (argv[0] === "--version" ? showVersion() : run(new LibcKernel(), argv));
+  process.exitCode = await (argv[0] === "--version" ? showVersion() : runCommand());
 } catch (error) {
   // Standard output is full or broken: what was done is done, but nobody was told.
   console.error(`arcbox-agent: internal: ${String(error)}`);

@@ -4,8 +4,8 @@ import { print } from "./terminal.ts";
 import { volumeCommand } from "./volume-command.ts";
 
 /**
- * Runs the command line and gives the exit status. What every boot runs is imported at once, which is
- * cheaper than later; all other code is loaded when its command runs.
+ * Runs the command line and gives the exit status. What every boot runs is imported with this file;
+ * the code of other commands is loaded when they run.
  */
 export async function run(kernel: Kernel, argv: readonly string[]): Promise<number> {
   try {
