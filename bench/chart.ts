@@ -2,8 +2,8 @@ import { label, picture } from "../scripts/pictures/svg.ts";
 import type { ProgramResult, Results, ScenarioResult } from "./results.ts";
 
 const width = 860;
-const barLeft = 190;
-const barMost = 360;
+const barLeft = 210;
+const barMost = 340;
 const barHeight = 14;
 const rowHeight = 21;
 const groupGap = 44;

@@ -119,9 +119,12 @@ const powers = new Map([
 export function parseSize(text: string): number {
   const [, digits, unit] = /^(\d{1,15})([KMGT]?)$/i.exec(text) ?? [];
   const bytes = Number(digits) * 1024 ** (powers.get(unit?.toUpperCase() ?? "") ?? 0);
-  // The largest file of Linux is 8 EiB; numbers are exact to 8 PiB, and no disk image is larger.
-  if (digits === undefined || bytes === 0 || bytes > Number.MAX_SAFE_INTEGER) {
+  if (digits === undefined || bytes === 0) {
     throw usage(`--size ${shown(text)} is not a size`, "write it like 64G, with K, M, G or T");
+  }
+  // The largest file of Linux is 8 EiB; numbers are exact to 8 PiB, and no disk image is larger.
+  if (bytes > Number.MAX_SAFE_INTEGER) {
+    throw usage(`--size ${shown(text)} is too large`, "an image may have 8191T");
   }
   return bytes;
 }

@@ -67,6 +67,10 @@ describe("a size", () => {
     expectRefused(() => parseSize(text), "usage", "--size");
   });
 
+  test("that is too large is said to be that", () => {
+    expectRefused(() => parseSize("9000T"), "usage", /too large/, /8191T/);
+  });
+
   test("never comes out as anything but a positive whole number that is exact", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.stringMatching(/^\d{1,20}[KMGT]?$/)), (text) => {
