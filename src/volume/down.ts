@@ -145,7 +145,11 @@ function unmountAll(context: Context, source: Source, uuid: string): void {
   const others = table.filter((mount) => mount.device === filesystem && !mounts.includes(mount));
   if (others.length > 0) {
     const paths = others.map(({ path }) => path).join(", ");
-    throw stillInUse(source, `it is also mounted at ${paths}`, `unmount it there first: ${paths}`);
+    throw stillInUse(
+      source,
+      `it is also mounted at ${paths}`,
+      `unmount it there first: ${paths}; if up was given a --layout, give the same here`,
+    );
   }
 
   for (const mount of mounts) assertReachable(kernel, source, mount, table, mounts);
