@@ -1,4 +1,4 @@
-import { areEqual } from "../linux/bytes.ts";
+import { holdsAt } from "../linux/bytes.ts";
 import { raw, struct, u8, u16, u32, u64 } from "../linux/struct.ts";
 import { textUntilNul, uuidText } from "../linux/text.ts";
 import { checksumOf } from "./checksum.ts";
@@ -92,7 +92,7 @@ export function parseSuperblock(block: Uint8Array): Superblock {
 /** True when the stored checksum is the one the bytes have; false for an unknown type. */
 export function isChecksumRight(superblock: Superblock): boolean {
   const expected = checksumOf(superblock.block, superblock.checksumType);
-  return expected !== null && areEqual(superblock.block.subarray(0, expected.length), expected);
+  return expected !== null && holdsAt(superblock.block, expected, 0);
 }
 
 /** Magic, own address and checksum are right: what the kernel asks of a copy before it reads on. */

@@ -2,6 +2,10 @@
 export const areEqual = (one: Uint8Array, other: Uint8Array): boolean =>
   Buffer.compare(one, other) === 0;
 
+/** True when `data` holds all of `piece` from the offset `at` on; nothing lies before its beginning. */
+export const holdsAt = (data: Uint8Array, piece: Uint8Array, at: number): boolean =>
+  at >= 0 && areEqual(data.subarray(at, at + piece.length), piece);
+
 /** Compared at once; where they differ, only so many are searched one by one. */
 const chunkBytes = 64 * 1024;
 

@@ -84,7 +84,7 @@ export class LibcKernel implements Kernel {
   readonly #errno = this.#libc.__errno_location();
   readonly #openHow = scratch(openHow.sizeBytes);
   readonly #statx = scratch(statxFields.sizeBytes);
-  readonly #names = scratch(nameBufferBytes);
+  readonly #names = new Uint8Array(new ArrayBuffer(nameBufferBytes));
 
   get #rare(): ReturnType<typeof openRare> {
     this.#opened ??= openRare();
@@ -194,7 +194,7 @@ export class LibcKernel implements Kernel {
   }
 
   readDirectory(fd: number): string[] {
-    const buffer = this.#names.bytes;
+    const buffer = this.#names;
     const names: string[] = [];
     for (;;) {
       const result = this.#libc.syscall(SYS_getdents64, fd, buffer, asPointer(buffer.length), 0);
@@ -210,7 +210,7 @@ export class LibcKernel implements Kernel {
   }
 
   readlink(path: string): string {
-    const buffer = this.#names.bytes;
+    const buffer = this.#names;
     const length = this.#libc.readlink(cString(path), buffer, buffer.length);
     return fromUtf8(buffer.subarray(0, this.#check(length, "readlink", path)));
   }

@@ -23,6 +23,10 @@ export interface Mount {
 export const isReadOnly = ({ options, superOptions }: Mount): boolean =>
   options.includes("ro") || superOptions.includes("ro");
 
+/** The kernel made the filesystem read-only after an error: who remounts it so by hand does it to a mount too. */
+export const isForcedReadOnly = ({ options, superOptions }: Mount): boolean =>
+  superOptions.includes("ro") && !options.includes("ro");
+
 const backslash = 0x5c;
 
 /** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */

@@ -8,7 +8,7 @@ import { type Context, closeAll, newContext, type Progress } from "./context.ts"
 import { chooseDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { type Holder, holdersOf, holdersText, loopsBelow, swapsBelow } from "./holders.ts";
-import type { VolumeOptions } from "./options.ts";
+import { asItIs, type VolumeOptions } from "./options.ts";
 import { mountIdAt, splitPath, unmountAt } from "./mount-journal.ts";
 import { filesystemDevice } from "./ours.ts";
 import type { Report } from "./report.ts";
@@ -19,9 +19,8 @@ import { unsaved } from "./unsaved.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
 export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
-  // Not "acting": an image that is missing is not made. Nothing is waited for, and nothing is to grow.
-  const asFound = { ...options, waitMs: 0, sizeBytes: undefined };
-  const context = newContext(kernel, asFound, false, progress);
+  // Not "acting": an image that is missing is not made.
+  const context = newContext(kernel, asItIs(options), false, progress);
   const { recorder } = context;
   let source: Source | null = null;
   try {

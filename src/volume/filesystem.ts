@@ -129,6 +129,14 @@ function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
   }
 }
 
+/** Of a mounted one the mount table tells it. */
+function assertNoSeed(device: string, { flags }: Superblock): void {
+  if ((flags & seedingFlag) === 0n) return;
+  throw new VolumeError("read-only", `${device} is a seed device, which is never written to`, {
+    hint: `choose another disk; to make it writable, if nothing grew from it: btrfstune -S 0 ${device}`,
+  });
+}
+
 const repairable: Record<RepairPolicy, readonly Verdict["kind"][]> = {
   never: [],
   auto: ["damaged"],
@@ -147,25 +155,16 @@ const formattable: Record<FormatPolicy, readonly Verdict["kind"][]> = {
  */
 export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
   const { device, sizeBytes, readOnly, verdict, format, repair } = facts;
-  const assertWritable = (superblock?: Superblock): void => {
-    if (readOnly) {
-      throw new VolumeError("read-only", `${device} is read-only`, {
-        hint: "the data volume must be writable: attach the disk without its read-only flag",
-      });
-    }
-    if (superblock !== undefined && (superblock.flags & seedingFlag) !== 0n) {
-      throw new VolumeError("read-only", `${device} is a seed device, which is never written to`, {
-        hint: `choose another disk; to make it writable, if nothing grew from it: btrfstune -S 0 ${device}`,
-      });
-    }
+  const assertWritable = (): void => {
+    if (!readOnly) return;
+    throw new VolumeError("read-only", `${device} is read-only`, {
+      hint: "the data volume must be writable: attach the disk without its read-only flag",
+    });
   };
 
-  if (verdict.kind === "btrfs") {
-    assertWritable(verdict.superblock);
-    return { kind: "keep" };
-  }
-  if (verdict.kind === "mounted") {
+  if (verdict.kind === "btrfs" || verdict.kind === "mounted") {
     assertWritable();
+    if (verdict.kind === "btrfs") assertNoSeed(device, verdict.superblock);
     return { kind: "keep" };
   }
   if (
@@ -173,7 +172,8 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
     repairable[repair].includes(verdict.kind)
   ) {
     assertUsable(facts, verdict.mirror);
-    assertWritable(verdict.mirror);
+    assertWritable();
+    assertNoSeed(device, verdict.mirror);
     return { kind: "repair", primary: verdict.primary, mirror: verdict.mirror };
   }
   if (formattable[format].includes(verdict.kind)) {

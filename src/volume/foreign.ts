@@ -1,5 +1,5 @@
+import { holdsAt, isAllZero } from "../linux/bytes.ts";
 import { utf8 } from "../linux/text.ts";
-import { areEqual, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 
 /**
@@ -204,9 +204,9 @@ function isSunLabel(head: Uint8Array): boolean {
 
 /** A partition table at the head: GPT by its header, MBR by a used entry. */
 function partitionTable(head: Uint8Array): string | null {
-  for (const sector of sectorSizes) if (startsWith(head, gpt, sector)) return "GPT partition table";
+  for (const sector of sectorSizes) if (holdsAt(head, gpt, sector)) return "GPT partition table";
   if (isSunLabel(head)) return "Sun partition table";
-  if (startsWith(head, sgi, 0)) return "SGI partition table";
+  if (holdsAt(head, sgi, 0)) return "SGI partition table";
   const hasMbrMark = head[510] === 0x55 && head[511] === 0xaa;
   const isUsed = (entry: number): boolean => head[entry + 4] !== 0;
   return hasMbrMark && partitionEntries.some(isUsed) ? "MBR partition table" : null;
@@ -218,9 +218,6 @@ const sgi = bytes(0x0b, 0xe5, 0xa9, 0x41);
 const md = bytes(0xfc, 0x4e, 0x2b, 0xa9);
 const drbd = [bytes(0x83, 0x74, 0x02, 0x6b), bytes(0x83, 0x74, 0x02, 0x6d)];
 
-const startsWith = (data: Uint8Array, magic: Uint8Array, at: number): boolean =>
-  at >= 0 && areEqual(data.subarray(at, at + magic.length), magic);
-
 /** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
 const tailBytes = 12 * kib;
 
@@ -230,7 +227,7 @@ function findAtEnd(disk: Disk): string | null {
   const tailStart = Math.max(0, size - tailBytes);
   const tail = disk.read(tailStart, size - tailStart);
   const at = (offset: number, magic: Uint8Array): boolean =>
-    offset > 0 && startsWith(tail, magic, offset - tailStart);
+    offset > 0 && holdsAt(tail, magic, offset - tailStart);
   const sectors = Math.floor(size / 512);
 
   for (const sector of sectorSizes) {
@@ -239,7 +236,7 @@ function findAtEnd(disk: Disk): string | null {
   // drivers/md: super_1_load() and MD_NEW_SIZE_SECTORS()
   if (at(Math.floor((sectors - 16) / 8) * 8 * 512, md)) return "md RAID member (1.0)";
   const oldMd = Math.floor(size / 65536) * 65536 - 65536;
-  if (oldMd > 0 && startsWith(disk.read(oldMd, md.length), md, 0)) return "md RAID member (0.90)";
+  if (oldMd > 0 && holdsAt(disk.read(oldMd, md.length), md, 0)) return "md RAID member (0.90)";
   if (at(sectors * 512 - 1024, utf8("Intel Raid ISM Cfg Sig. "))) return "Intel RAID member";
   if (at(sectors * 512 - 512, bytes(0xde, 0x11, 0xde, 0x11))) return "DDF RAID member";
   // drbd: struct meta_data_on_disk_8, internal metadata in the last 4 KiB; the magic at byte 60.
@@ -254,7 +251,7 @@ export const signatureHeadBytes = 68 * kib;
 const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
   signatures.find(
     ({ magic, offsets, confirm }) =>
-      offsets.some((offset) => startsWith(head, magic, offset)) && (confirm?.(head) ?? true),
+      offsets.some((offset) => holdsAt(head, magic, offset)) && (confirm?.(head) ?? true),
   )?.name ?? null;
 
 /** The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). */

@@ -104,12 +104,14 @@ function namespaceOf(kernel: Kernel, pid: number): string | null {
 const processText = (kernel: Kernel, pid: number): string =>
   `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
 
+const isBelow = (file: string, paths: readonly string[]): boolean =>
+  paths.some((path) => file.startsWith(`${path}/`));
+
 /** Loop devices whose backing file is below one of these paths: the kernel itself keeps the file open. */
 export function loopsBelow(kernel: Kernel, paths: readonly string[]): readonly Holder[] {
   return namesIn(kernel, "/sys/block").flatMap((name) => {
     const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
-    const isBelow = file !== null && paths.some((path) => file.startsWith(`${path}/`));
-    return isBelow
+    return file !== null && isBelow(file, paths)
       ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}`, onlyByCopy: false }]
       : [];
   });
@@ -120,7 +122,7 @@ export function swapsBelow(kernel: Kernel, paths: readonly string[]): readonly H
   const [, ...lines] = (readTextOrNull(kernel, "/proc/swaps") ?? "").split("\n");
   return lines
     .map((line) => withoutEscapes(line.split(/\s/)[0] ?? ""))
-    .filter((file) => paths.some((path) => file.startsWith(`${path}/`)))
+    .filter((file) => isBelow(file, paths))
     .map((file) => ({ who: "the kernel", how: `swaps to ${file} (swapoff)`, onlyByCopy: false }));
 }
 

@@ -122,17 +122,17 @@ function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null
       hint: "see which one is in use (lsblk), and detach the others: losetup -d DEVICE",
     });
   }
-  const other = loops.find((loop) => loop.partial);
-  if (other !== undefined) {
+  const [loop] = loops;
+  if (loop?.partial === true) {
     throw new VolumeError(
       "busy",
-      `the image ${path} is attached to ${other.path} by somebody else`,
+      `the image ${path} is attached to ${loop.path} by somebody else`,
       {
-        hint: `detach it with: losetup -d ${other.path}`,
+        hint: `detach it with: losetup -d ${loop.path}`,
       },
     );
   }
-  return loops[0]?.path ?? null;
+  return loop?.path ?? null;
 }
 
 /** The size to give the image, which never gets smaller. */

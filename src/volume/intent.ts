@@ -1,6 +1,6 @@
 import { checksumOf } from "../btrfs/checksum.ts";
 import { mirrorOffsets } from "../btrfs/superblock.ts";
-import { areEqual } from "../linux/bytes.ts";
+import { holdsAt } from "../linux/bytes.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u64 } from "../linux/struct.ts";
 import { utf8 } from "../linux/text.ts";
@@ -54,10 +54,8 @@ export function hasIntent(disk: Disk): boolean {
   const sector = disk.read(intentOffset(disk.sizeBytes), sectorBytes);
   // A cheap look first: on a warm boot the checksum is not computed for nothing.
   if (sector.length < sectorBytes) return false;
-  const found = sector.subarray(magicOffset, magicOffset + magic.length);
-  if (!areEqual(found, magic)) return false;
-  const expected = encodeIntent(disk.sizeBytes, record.decode(sector).id);
-  return areEqual(sector, expected.subarray(0, sectorBytes));
+  if (!holdsAt(sector, magic, magicOffset)) return false;
+  return holdsAt(encodeIntent(disk.sizeBytes, record.decode(sector).id), sector, 0);
 }
 
 /** Takes the record away. */

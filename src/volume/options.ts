@@ -34,6 +34,13 @@ export const defaultWaitMs = 5000;
 export const defaultImageBytes = 64 * 1024 ** 3;
 export const layoutOf = (options: VolumeOptions): Layout => options.layout ?? defaultLayout;
 
+/** For an operation that takes the disk as it is: it waits for none, and what another size would do, `plan` tells. */
+export const asItIs = (options: VolumeOptions): VolumeOptions => ({
+  ...options,
+  waitMs: 0,
+  sizeBytes: undefined,
+});
+
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
 const isPath = (value: string): boolean => value.startsWith("/") && !value.includes("\0");
 

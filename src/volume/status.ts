@@ -4,11 +4,11 @@ import { spaceInfo } from "../btrfs/space.ts";
 import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
+import { isForcedReadOnly, isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
 import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
-import type { VolumeOptions } from "./options.ts";
+import { asItIs, type VolumeOptions } from "./options.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
 import { openSource, type Source } from "./source.ts";
@@ -21,9 +21,7 @@ import { judge, type Verdict } from "./verdict.ts";
 
 /** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
 export function status(kernel: Kernel, options: VolumeOptions): Status {
-  // What `up` would make of it with a --size, `plan` tells.
-  const asFound = { ...options, waitMs: 0, sizeBytes: undefined };
-  const context = newContext(kernel, asFound, false, () => undefined, false);
+  const context = newContext(kernel, asItIs(options), false, () => undefined, false);
   let source: Source | null = null;
   try {
     source = sourceOrNull(context);
@@ -106,7 +104,7 @@ function collect(context: Context, source: Source | null): Status {
     profiles: live?.profiles ?? [],
     options: mount === null ? null : filesystemOptions(mount),
     readOnly: mount === null ? null : shown.some(isReadOnly),
-    forcedReadOnly: mount === null ? null : superReadOnly === true && !mount.options.includes("ro"),
+    forcedReadOnly: mount === null ? null : isForcedReadOnly(mount),
     subvolumes: subvolumesOf(context, top, targets.slice(1), mounted),
     superblocks: disk?.copies ?? [],
     errors: live?.errors ?? null,

@@ -1,7 +1,7 @@
 import { SystemError } from "../linux/errno.ts";
 import { noAtime, statFd, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "../linux/kernel.ts";
-import type { Mount } from "../linux/mountinfo.ts";
+import { isForcedReadOnly, type Mount } from "../linux/mountinfo.ts";
 
 const lost = (why: string): string =>
   `ATTENTION: not everything that was written is on the disk: ${why} (see dmesg)`;
@@ -12,12 +12,9 @@ const lost = (why: string): string =>
  * to ask.
  */
 export function unsaved(kernel: Kernel, mounts: readonly Mount[]): string | null {
-  // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too. Who remounts
-  // one read-only by hand does so to a mount as well.
-  const isForced = mounts.every(
-    ({ options, superOptions }) => superOptions.includes("ro") && !options.includes("ro"),
-  );
-  if (isForced) return lost("the kernel had made it read-only after an error");
+  // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too.
+  if (mounts.every(isForcedReadOnly))
+    return lost("the kernel had made it read-only after an error");
   for (const { path, id } of mounts) {
     try {
       const fd = kernel.open(path, O_RDONLY | O_DIRECTORY | noAtime(kernel));
