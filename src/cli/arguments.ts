@@ -93,12 +93,19 @@ export const optionSpecs: readonly OptionSpec[] = [
     help: "mount over directories that are not empty, which hides what is in them",
     actions: bringing,
   },
+  {
+    name: "--check",
+    help: "exit 0 if it is healthy, 1 for a warning, 2 for a critical problem, 3 if that cannot be told",
+    actions: ["status"],
+  },
   { name: "--json", help: "print one JSON document", actions: available },
 ];
 
 export interface Command {
   readonly action: Action;
   readonly json: boolean;
+  /** The exit status tells the health, not only whether `status` could answer. */
+  readonly check: boolean;
   readonly options: VolumeOptions;
   /** The file of --layout, still to be read. */
   readonly layoutPath: string | undefined;
@@ -243,6 +250,7 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
   return {
     action,
     json: has("--json"),
+    check: has("--check"),
     options,
     layoutPath: map("--layout", (value) => absolute("--layout", value)),
   };

@@ -1,5 +1,5 @@
 import type { Kernel } from "../linux/kernel.ts";
-import { exitStatusOf, VolumeError } from "../volume/error.ts";
+import { exitStatusOf, unknownHealth, VolumeError } from "../volume/error.ts";
 import { print } from "./terminal.ts";
 import { volumeCommand } from "./volume-command.ts";
 
@@ -14,9 +14,13 @@ export async function run(kernel: Kernel, argv: readonly string[]): Promise<numb
     if (!(error instanceof VolumeError)) throw error;
     const { showMisunderstanding } = await import("./show.ts");
     showMisunderstanding(kernel, error, argv.includes("--json"));
-    return exitStatusOf[error.code];
+    return isHealthCheck(argv) ? unknownHealth : exitStatusOf[error.code];
   }
 }
+
+/** To whoever reads the exit status of a health check, that of wrong usage would say "critical". */
+const isHealthCheck = ([room, action, ...rest]: readonly string[]): boolean =>
+  room === "volume" && action === "status" && rest.includes("--check");
 
 async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number> {
   const [room, ...rest] = argv;

@@ -1,6 +1,6 @@
 import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "../volume/error.ts";
-import type { ErrorReport, Report } from "../volume/report.ts";
+import { type ErrorReport, errorReport, type Report } from "../volume/report.ts";
 import { coloured, errorText, json, type Paint, plain } from "./render.ts";
 import { isTerminal, print, type Stream } from "./terminal.ts";
 
@@ -18,12 +18,8 @@ const emptyReport: Report = {
 };
 
 /** What is wrong with a command line, or with the layout that it names. */
-export function showMisunderstanding(
-  kernel: Kernel,
-  { code, message, hint }: VolumeError,
-  asJson: boolean,
-): void {
-  const error = { code, message, ...(hint === undefined ? {} : { hint }) };
+export function showMisunderstanding(kernel: Kernel, reason: VolumeError, asJson: boolean): void {
+  const error = errorReport(reason);
   if (asJson) print(kernel, 1, json({ ...emptyReport, error }));
   else showError(kernel, error);
 }

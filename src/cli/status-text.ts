@@ -1,72 +1,16 @@
 import { sizeText } from "../volume/size.ts";
 import type { Status } from "../volume/status-report.ts";
+import type { Problem } from "../volume/problems.ts";
 import { type Paint, printable } from "./render.ts";
 
-/** What is wrong, and what to do about it; nothing when all is well. */
-function problemsOf(status: Status): string[] {
-  const problems: string[] = [];
-  const { bytes, errors, superblocks, verdict, subvolumes, state } = status;
-  if (status.forcedReadOnly) {
-    problems.push(
-      "THE KERNEL HAS MADE THE VOLUME READ-ONLY AFTER AN ERROR: nothing is saved any more, though programs " +
-        "may not notice. See dmesg; stop the daemons, then: volume down, volume up",
-    );
-  } else if (status.readOnly) {
-    problems.push("the volume is mounted read-only: unmount it, then: volume up");
-  }
-  if (bytes.writable === 0 && !status.readOnly) {
-    problems.push("the volume is full: remove images or volumes, or give the disk more space");
-  }
-  if (
-    bytes.device !== null &&
-    bytes.filesystem !== null &&
-    bytes.device - bytes.filesystem >= 4096
-  ) {
-    problems.push(
-      `the disk is larger than the filesystem: volume up grows it to ${sizeText(bytes.device)}`,
-    );
-  }
-  const bad = superblocks.filter((copy) => copy.state !== "valid");
-  if (bad.length > 0 && verdict !== "damaged") {
-    const which = bad.map(({ offset, state }) => `the one at ${sizeText(offset)} is ${state}`);
-    problems.push(`not every copy of the superblock is good: ${which.join(", ")}`);
-  }
-  const counted = Object.entries(errors ?? {}).filter(([, count]) => count > 0);
-  if (counted.length > 0) {
-    const text = counted.map(([kind, count]) => `${count} ${kind}`).join(", ");
-    problems.push(`the disk has had errors (${text}): check it, and keep a backup`);
-  }
-  const plainCow = subvolumes.flatMap(({ name, nocow }) =>
-    nocow.filter(({ set }) => set === false).map(({ directory }) => `${name}/${directory}`),
-  );
-  if (plainCow.length > 0) problems.push(`not NOCOW: ${plainCow.join(", ")}; volume up sets it`);
-  if (state === "partial") problems.push("not everything is mounted: volume up mounts the rest");
-  const advice = verdict === null ? undefined : adviceFor[verdict];
-  if (advice !== undefined) problems.push(advice);
-  return problems;
-}
-
-const adviceFor: Partial<Record<NonNullable<Status["verdict"]>, string>> = {
-  unreadable: "the disk cannot be read: check it and its cable or host",
-  foreign:
-    "something else is on the disk: choose another, or volume up --format any, which destroys it",
-  "multi-device": "the disk belongs to a Btrfs of several devices: choose another",
-  shrunk: "the disk is smaller than its filesystem: give it its old size back",
-  wiped: "the filesystem was wiped on purpose; to bring it back: volume up --repair always",
-  damaged: "the superblock is damaged: volume up repairs it from its copy",
-  ambiguous: "the superblock is overwritten, a copy is intact: volume up --repair always uses it",
-  interrupted:
-    "a format has begun and is not done: unless one is running now, volume up finishes it",
-  hopeless: "no copy of the superblock is intact: try btrfs rescue super-recover, or a backup",
-  unknown:
-    "something unknown is on the disk: choose another, or volume up --format any, which destroys it",
-};
-
-function headline({ state, verdict, device, superblocks }: Status, isHealthy: boolean): string {
+function headline({ state, device, healthy, problems }: Status): string {
   switch (state) {
     case "up":
-      if (verdict !== null && superblocks.length === 0) return "The data volume is up.";
-      return `The data volume is up and ${isHealthy ? "healthy" : "needs attention"}.`;
+      if (healthy) return "The data volume is up and healthy.";
+      // What nobody could look at is neither.
+      return problems.length === 0
+        ? "The data volume is up."
+        : "The data volume is up and needs attention.";
     case "partial":
       return "The data volume is partly mounted.";
     case "absent":
@@ -74,9 +18,7 @@ function headline({ state, verdict, device, superblocks }: Status, isHealthy: bo
         ? "There is no such disk."
         : "Whether there is a data volume cannot be seen.";
     case "down":
-      return verdict === "blank"
-        ? `The data volume is down: ${device} is blank, volume up formats it.`
-        : "The data volume is down.";
+      return "The data volume is down.";
   }
 }
 
@@ -113,19 +55,23 @@ function wrapped(text: string, columns: number): readonly string[] {
   return [...lines, line];
 }
 
+/** A note that says of a disk what a problem says with its advice. */
+const isSaid = (note: string, problems: readonly Problem[]): boolean =>
+  problems.some(({ message }) => note.startsWith(message));
+
 /** A status for a person who wants to know: is it up, is it healthy, how full, what to do. */
 export function statusText(status: Status, paint: Paint, columns: number): string {
-  const problems = problemsOf(status);
-  const isHealthy = problems.length === 0 && status.notes.length === 0;
-  const isLoud = status.forcedReadOnly === true || status.bytes.writable === 0;
+  const { healthy, problems, notes } = status;
   const lines: string[] = [];
   const say = (text: string, colour: Parameters<Paint>[1]): void => {
     for (const line of wrapped(text, columns)) lines.push(paint(line, colour));
   };
-  const alarm = isLoud ? "red" : "yellow";
-  say(headline(status, isHealthy), isHealthy ? "green" : alarm);
-  for (const problem of problems) say(`! ${problem}`, alarm);
-  for (const note of status.notes) say(`! ${note}`, "yellow");
+  const isCritical = problems.some(({ level }) => level === "critical");
+  say(headline(status), healthy ? "green" : isCritical ? "red" : "yellow");
+  for (const { level, message, hint } of problems) {
+    say(`! ${message}; ${hint}`, level === "critical" ? "red" : "yellow");
+  }
+  for (const note of notes) if (!isSaid(note, problems)) say(`! ${note}`, "yellow");
 
   const cells = barCells(columns);
   const row = (name: string, text: string): void => {

@@ -1,6 +1,6 @@
 import type { Kernel } from "../linux/kernel.ts";
 import type { Progress } from "../volume/context.ts";
-import { exitStatusOf } from "../volume/error.ts";
+import { exitStatusOf, unknownHealth } from "../volume/error.ts";
 import type { VolumeOptions } from "../volume/options.ts";
 import type { Report } from "../volume/report.ts";
 import { up } from "../volume/up.ts";
@@ -65,6 +65,7 @@ const unlimitedColumns = 10_000;
 
 async function showStatus(kernel: Kernel, command: Command): Promise<number> {
   const { status } = await import("../volume/status.ts");
+  const { checkStatusOf } = await import("../volume/problems.ts");
   const answer = status(kernel, command.options);
   if (command.json) print(kernel, 1, json(answer));
   else if (answer.error !== undefined) showError(kernel, answer.error);
@@ -73,5 +74,8 @@ async function showStatus(kernel: Kernel, command: Command): Promise<number> {
     const columns = isTerminal(kernel, 1) ? terminalColumns(kernel, 1) : unlimitedColumns;
     print(kernel, 1, statusText(answer, paintFor(kernel, 1), columns));
   }
-  return answer.error === undefined ? 0 : exitStatusOf[answer.error.code];
+  if (answer.error !== undefined) {
+    return command.check ? unknownHealth : exitStatusOf[answer.error.code];
+  }
+  return command.check ? checkStatusOf(answer) : 0;
 }

@@ -30,6 +30,9 @@ export const exitStatusOf = {
   unsupported: 9,
 } as const;
 
+/** The exit status of a health check that could not tell, by the convention of monitoring plugins. */
+export const unknownHealth = 3;
+
 export type ErrorCode = keyof typeof exitStatusOf;
 
 interface Details {

@@ -38,6 +38,19 @@ export interface ErrorReport {
   readonly code: ErrorCode;
   readonly message: string;
   readonly hint?: string;
+  /** Where a system call failed: the number that the kernel gave, and the call, "mount". */
+  readonly errno?: number;
+  readonly call?: string;
+}
+
+/** An error as reports have it. */
+export function errorReport({ code, message, hint, cause }: VolumeError): ErrorReport {
+  return {
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause instanceof SystemError ? { errno: cause.errno, call: cause.call } : {}),
+  };
 }
 
 /** The answer of `up`, `plan` and `down`: one structure for the terminal, JSON and the log. */
@@ -139,9 +152,9 @@ export class Recorder {
 
   /** The current step failed. Anything but a VolumeError is a fault of the program: `internal`. */
   fail(error: unknown): void {
-    const { code, message, hint } = asVolumeError(error, this.#current);
-    this.set(this.#current, { outcome: "failed", detail: message });
-    this.#error = { code, message, ...(hint === undefined ? {} : { hint }) };
+    const known = asVolumeError(error, this.#current);
+    this.set(this.#current, { outcome: "failed", detail: known.message });
+    this.#error = errorReport(known);
   }
 
   report(): Report {

@@ -1,4 +1,5 @@
 import type { DeviceErrors } from "../btrfs/device-stats.ts";
+import type { Problem } from "./problems.ts";
 import type { ErrorReport } from "./report.ts";
 import type { CopyReport } from "./superblocks.ts";
 import type { Verdict } from "./verdict.ts";
@@ -45,6 +46,9 @@ export interface Status {
   readonly subvolumes: readonly SubvolumeReport[];
   readonly superblocks: readonly CopyReport[];
   readonly errors: DeviceErrors | null;
+  /** Up, with nothing wrong. False also where not all could be looked at, and then perhaps without a problem. */
+  readonly healthy: boolean;
+  readonly problems: readonly Problem[];
   readonly notes: readonly string[];
   readonly error?: ErrorReport;
 }
@@ -64,5 +68,7 @@ export const nothing: Status = {
   subvolumes: [],
   superblocks: [],
   errors: null,
+  healthy: false,
+  problems: [],
   notes: [],
 };

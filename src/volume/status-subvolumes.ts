@@ -8,14 +8,24 @@ import type { SubvolumeReport } from "./status-report.ts";
 import { openInVolume } from "./subvolumes.ts";
 import type { Target } from "./targets.ts";
 
+/** The subvolumes of the layout, and what their reports have no room for. */
+export interface SubvolumeFacts {
+  readonly reports: readonly SubvolumeReport[];
+  /** Names of those in which nothing can be saved. */
+  readonly readOnly: readonly string[];
+  /** Something inside them is for root alone. */
+  readonly isHidden: boolean;
+}
+
 /** Every subvolume of the layout as it is; `top` is the open top of the filesystem, null when it is not mounted. */
-export function subvolumesOf(
+export function lookAtSubvolumes(
   context: Context,
   top: number | null,
   targets: readonly Target[],
   mounted: readonly Target[],
-): readonly SubvolumeReport[] {
+): SubvolumeFacts {
   const { kernel, layout, note } = context;
+  const readOnly: string[] = [];
   let isHidden = false;
   const hidden = (): void => {
     isHidden = true;
@@ -24,7 +34,7 @@ export function subvolumesOf(
     const target = targets[i];
     return {
       name: entry.subvolume,
-      id: top === null ? null : seen(() => idOf(context, top, entry), hidden),
+      id: top === null ? null : seen(() => idOf(context, top, entry, readOnly), hidden),
       path: target?.path ?? entry.path,
       mounted: target !== undefined && mounted.includes(target),
       nocow: entry.noCopyOnWrite.map((directory) => ({
@@ -37,21 +47,7 @@ export function subvolumesOf(
     };
   });
   if (isHidden) note("only root can see the NOCOW state of the directories");
-  else if (top !== null) noteMissing(reports, note);
-  return reports;
-}
-
-/** What a daemon makes at such a name is not NOCOW. */
-function noteMissing(reports: readonly SubvolumeReport[], note: Context["note"]): void {
-  const missing = reports.flatMap(({ name, id, nocow }) =>
-    nocow
-      .filter(({ set }) => set === null && id !== null)
-      .map(({ directory }) => `${name}/${directory}`),
-  );
-  if (missing.length === 0) return;
-  note(
-    `no such directory: ${missing.join(", ")}; volume up makes it, if nothing else is in its place`,
-  );
+  return { reports, readOnly, isHidden };
 }
 
 /** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */
@@ -65,10 +61,18 @@ function seen<T>(look: () => T, hidden: () => void): T | null {
   }
 }
 
-function idOf({ kernel, note }: Context, top: number, { subvolume }: LayoutEntry): number {
+function idOf(
+  { kernel, note }: Context,
+  top: number,
+  { subvolume }: LayoutEntry,
+  readOnlyNames: string[],
+): number {
   const fd = openInVolume(kernel, top, subvolume);
   const { id, readOnly } = withFd(kernel, fd, () => subvolumeInfo(kernel, fd));
-  if (readOnly) note(`the subvolume ${subvolume} is read-only: nothing can be saved in it`);
+  if (readOnly) {
+    note(`the subvolume ${subvolume} is read-only: nothing can be saved in it`);
+    readOnlyNames.push(subvolume);
+  }
   return Number(id);
 }
 

@@ -8,13 +8,16 @@ import { isForcedReadOnly, isReadOnly, type Mount, readMountTable } from "../lin
 import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { decideFilesystem } from "./filesystem.ts";
 import { asItIs, type VolumeOptions } from "./options.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
+import { healthOf } from "./problems.ts";
 import { openSource, type Source } from "./source.ts";
 import { nothing, type Status, type VolumeState } from "./status-report.ts";
-import { subvolumesOf } from "./status-subvolumes.ts";
+import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
+import { formatPolicy } from "./survey.ts";
 import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -24,8 +27,9 @@ export function status(kernel: Kernel, options: VolumeOptions): Status {
   const context = newContext(kernel, asItIs(options), false, () => undefined, false);
   let source: Source | null = null;
   try {
-    source = sourceOrNull(context);
-    return collect(context, source);
+    const found = findSource(context);
+    source = found.source;
+    return collect(context, found);
   } catch (error) {
     context.recorder.fail(error);
     const { error: known, notes } = context.recorder.report();
@@ -36,28 +40,45 @@ export function status(kernel: Kernel, options: VolumeOptions): Status {
   }
 }
 
-/** null when the disk is not there, or may not be opened: then only its mounts can be seen. */
-function sourceOrNull(context: Context): Source | null {
+interface Found {
+  /** null when the disk is not there, or may not be opened: then only its mounts can be seen. */
+  readonly source: Source | null;
+  /** Why it is not there. */
+  readonly absence: VolumeError | null;
+  /** It may not be opened. */
+  readonly isHidden: boolean;
+}
+
+function findSource(context: Context): Found {
+  const found = (source: Source | null, absence: VolumeError | null): Found => ({
+    source,
+    absence,
+    isHidden: source === null && absence === null,
+  });
   try {
     const source = openSource(context);
-    if (!source.isMissing) return source;
-    context.note(`the image ${source.path} does not exist`);
+    if (!source.isMissing) return found(source, null);
+    const why = `the image ${source.path} does not exist`;
+    context.note(why);
     context.recorder.device = null;
-    return null;
+    return found(null, new VolumeError("device-missing", why, { hint: "volume up makes it" }));
   } catch (error) {
     // A loop device that may be the image's and may not be asked: a plain user sees the mounts alone.
     const isForbidden = isErrno(error, Errno.EACCES, Errno.EPERM);
     const code = error instanceof VolumeError ? error.code : null;
     if (code !== "device-missing" && code !== "permission" && !isForbidden) throw error;
     if (!(error instanceof Error)) throw error;
-    const isHidden = code !== "device-missing";
-    if (isHidden) context.recorder.device = context.options.image ?? context.options.device ?? null;
-    context.note(`${error.message}${isHidden ? "; run it as root to see the disk itself" : ""}`);
-    return null;
+    const absence = error instanceof VolumeError && code === "device-missing" ? error : null;
+    if (absence === null)
+      context.recorder.device = context.options.image ?? context.options.device ?? null;
+    context.note(
+      absence === null ? `${error.message}; run it as root to see the disk itself` : error.message,
+    );
+    return found(null, absence);
   }
 }
 
-function collect(context: Context, source: Source | null): Status {
+function collect(context: Context, { source, absence, isHidden }: Found): Status {
   const { kernel, options, layout, note } = context;
   const disk = source === null ? null : lookAtDisk(context, source);
   const root = openRoot(kernel, options.root ?? "/");
@@ -87,14 +108,16 @@ function collect(context: Context, source: Source | null): Status {
   if (filesystem !== null && !isWhole) note(`the whole volume is not mounted at ${whole.path}`);
 
   const top = root !== null && isWhole ? openTop(context, root, whole) : null;
-  const live = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
+  const inside = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
+  const live = inside instanceof VolumeError ? null : inside;
   // A read-only view of it somewhere else says nothing of the volume.
   const own = mounted.map(mountOf).filter((mount) => mount !== null);
   const mount = own[0] ?? table.all().find(({ device }) => device === filesystem) ?? null;
   const shown = own.length > 0 || mount === null ? own : [mount];
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
-  return {
+  const subvolumes = lookAtSubvolumes(context, top, targets.slice(1), mounted);
+  const seen: Omit<Status, "healthy" | "problems" | "notes"> = {
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
     device: source?.path ?? mount?.source ?? context.recorder.device,
     verdict: disk?.verdict ?? (filesystem === null ? null : "mounted"),
@@ -105,11 +128,19 @@ function collect(context: Context, source: Source | null): Status {
     options: mount === null ? null : filesystemOptions(mount),
     readOnly: mount === null ? null : shown.some(isReadOnly),
     forcedReadOnly: mount === null ? null : isForcedReadOnly(mount),
-    subvolumes: subvolumesOf(context, top, targets.slice(1), mounted),
+    subvolumes: subvolumes.reports,
     superblocks: disk?.copies ?? [],
     errors: live?.errors ?? null,
-    notes: context.recorder.notes,
   };
+  const health = healthOf({
+    status: seen,
+    refusal: absence ?? disk?.refusal ?? null,
+    stranger: inside instanceof VolumeError ? inside : null,
+    twin: disk?.twin ?? null,
+    readOnlySubvolumes: subvolumes.readOnly,
+    isPartlyHidden: isHidden || subvolumes.isHidden,
+  });
+  return { ...seen, ...health, notes: context.recorder.notes };
 }
 
 const stateOf = (mounted: number, wanted: number, isPresent: boolean): VolumeState => {
@@ -128,9 +159,14 @@ interface DiskFacts {
   readonly sizeBytes: number;
   readonly superblock: Superblock | null;
   readonly copies: readonly CopyReport[];
+  /** Another device that shows the same bytes, and is mounted. */
+  readonly twin: string | null;
+  /** Why `up` would refuse what is on it. */
+  readonly refusal: VolumeError | null;
 }
 
-function lookAtDisk({ note }: Context, source: Source): DiskFacts {
+function lookAtDisk(context: Context, source: Source): DiskFacts {
+  const { note } = context;
   const holder = source.lockHolder();
   if (holder !== null)
     note(`${holder} is working on the disk right now: look again when it is done`);
@@ -147,7 +183,28 @@ function lookAtDisk({ note }: Context, source: Source): DiskFacts {
     sizeBytes: source.disk.sizeBytes,
     superblock: isBtrfs ? newest : null,
     copies: isBtrfs || verdict.kind === "hopeless" ? copies : [],
+    twin,
+    refusal: refusalOf(context, source, verdict),
   };
+}
+
+/** What the decision of `up` says of this verdict; null where it goes on. */
+function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeError | null {
+  try {
+    decideFilesystem({
+      device: source.path,
+      sizeBytes: source.disk.sizeBytes,
+      readOnly: source.readOnly,
+      verdict,
+      mkfs: context.layout.mkfs,
+      format: source.mayBeFormatted ? formatPolicy(context) : "never",
+      repair: "auto",
+    });
+    return null;
+  } catch (error) {
+    if (error instanceof VolumeError) return error;
+    throw error;
+  }
 }
 
 function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
@@ -165,19 +222,19 @@ function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
 
 type Live = Pick<Status, "bytes" | "profiles" | "errors"> & { readonly uuid: string };
 
-/** What only the mounted filesystem knows; null, with a note, of one that has a second device. */
+/** What only the mounted filesystem knows; of one that has a second device, why it is none of ours. */
 function lookInside(
   { kernel, recorder, note }: Context,
   top: number,
   deviceBytes: number | null,
-): Live | null {
+): Live | VolumeError {
   let facts: CapacityFacts;
   try {
     facts = lookAtCapacity(kernel, top, recorder.device ?? "the device", deviceBytes ?? 0);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "multi-device") throw error;
     note(`${error.message}; volume up refuses it: ${error.hint}`);
-    return null;
+    return error;
   }
   const info = deviceInfo(kernel, top, facts.deviceId);
   const spaces = spaceInfo(kernel, top);

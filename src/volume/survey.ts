@@ -111,7 +111,7 @@ function assertNotMountedElsewhere(source: Source): void {
   });
 }
 
-const formatPolicy = ({ options, cmdline }: Context): FormatPolicy =>
+export const formatPolicy = ({ options, cmdline }: Context): FormatPolicy =>
   options.format ?? formatPolicyOf(cmdline());
 
 /** Who builds a VM image may choose the policy on the kernel command line. */

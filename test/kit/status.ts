@@ -105,6 +105,16 @@ const counters = (value: unknown, where: string) => {
   };
 };
 
+const problem = (value: unknown, where: string) => {
+  const fields = exactly(value, where, ["code", "level", "message", "hint"]);
+  return {
+    code: text(fields.code, `${where}.code`),
+    level: oneOf("warning", "critical")(fields.level, `${where}.level`),
+    message: text(fields.message, `${where}.message`),
+    hint: text(fields.hint, `${where}.hint`),
+  };
+};
+
 /** The document of section 6 of the contract: these keys, no others, each of its type. */
 function parseStatus(stdout: string) {
   const all = exactly(JSON.parse(stdout), "the document", [
@@ -121,6 +131,8 @@ function parseStatus(stdout: string) {
     "subvolumes",
     "superblocks",
     "errors",
+    "healthy",
+    "problems",
     "notes",
   ]);
   return {
@@ -137,6 +149,8 @@ function parseStatus(stdout: string) {
     subvolumes: listOf(subvolume)(all.subvolumes, "subvolumes"),
     superblocks: listOf(superblock)(all.superblocks, "superblocks"),
     errors: orNull(counters)(all.errors, "errors"),
+    healthy: flag(all.healthy, "healthy"),
+    problems: listOf(problem)(all.problems, "problems"),
     notes: listOf(text)(all.notes, "notes"),
   };
 }

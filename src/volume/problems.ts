@@ -1,0 +1,233 @@
+import { type ErrorCode, unknownHealth } from "./error.ts";
+import { sizeText } from "./size.ts";
+import type { Status } from "./status-report.ts";
+
+/** `critical`: data is at stake, or nothing can be saved; `warning`: it works, and somebody should act. */
+export type ProblemLevel = "warning" | "critical";
+
+/** One thing that is wrong with a volume. */
+export interface Problem {
+  /** What kind it is, for programs: a word that stays the same. Of a disk that `up` refuses, its error code. */
+  readonly code: ErrorCode | OwnCode;
+  readonly level: ProblemLevel;
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint: string;
+}
+
+type OwnCode =
+  | "forced-read-only"
+  | "full"
+  | "larger-disk"
+  | "superblock-copy"
+  | "disk-errors"
+  | "read-only-subvolume"
+  | "not-nocow"
+  | "partial"
+  | "down"
+  | "same-disk";
+
+/** A reason with its advice, as errors carry them. */
+export interface Reason {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string | undefined;
+}
+
+/** All that the health of a volume is decided from. */
+export interface HealthFacts {
+  readonly status: Omit<Status, "healthy" | "problems" | "notes">;
+  /** Why there is no disk, or `up` would refuse the one that is there; null where neither is so. */
+  readonly refusal: Reason | null;
+  /** Why a volume that is mounted is none of ours: a second device was added to it. */
+  readonly stranger: Reason | null;
+  /** Another device that shows the same bytes, and is mounted. */
+  readonly twin: string | null;
+  readonly readOnlySubvolumes: readonly string[];
+  /** Something could not be looked at: that nothing is wrong cannot be said then. */
+  readonly isPartlyHidden: boolean;
+}
+
+type Find = (facts: HealthFacts) => readonly Problem[];
+
+const warning = (code: Problem["code"], message: string, hint: string): readonly Problem[] => [
+  { code, level: "warning", message, hint },
+];
+const critical = (code: Problem["code"], message: string, hint: string): readonly Problem[] => [
+  { code, level: "critical", message, hint },
+];
+
+const readOnly: Find = ({ status }) => {
+  if (status.forcedReadOnly === true) {
+    return critical(
+      "forced-read-only",
+      "THE KERNEL HAS MADE THE VOLUME READ-ONLY AFTER AN ERROR: nothing is saved any more, though " +
+        "programs may not notice",
+      "see dmesg; stop the daemons, then: volume down, volume up",
+    );
+  }
+  return status.readOnly === true
+    ? critical("read-only", "the volume is mounted read-only", "unmount it, then: volume up")
+    : [];
+};
+
+const full: Find = ({ status: { bytes, readOnly: isReadOnly } }) =>
+  bytes.writable === 0 && isReadOnly !== true
+    ? critical(
+        "full",
+        "the volume is full",
+        "remove images or volumes, or give the disk more space",
+      )
+    : [];
+
+/** Less than this is no sector of any Btrfs. */
+const leastSectorBytes = 4096;
+
+const largerDisk: Find = ({ status: { bytes } }) =>
+  bytes.device !== null &&
+  bytes.filesystem !== null &&
+  bytes.device - bytes.filesystem >= leastSectorBytes
+    ? warning(
+        "larger-disk",
+        "the disk is larger than the filesystem",
+        `volume up grows it to ${sizeText(bytes.device)}`,
+      )
+    : [];
+
+const superblockCopies: Find = ({ status: { superblocks, verdict } }) => {
+  const bad = superblocks.filter(({ state }) => state !== "valid");
+  // Of any other verdict the superblock is what is wrong, and it is said there.
+  if (bad.length === 0 || (verdict !== "btrfs" && verdict !== "mounted")) return [];
+  const which = bad.map(({ offset, state }) => `the one at ${sizeText(offset)} is ${state}`);
+  return warning(
+    "superblock-copy",
+    `not every copy of the superblock is good: ${which.join(", ")}`,
+    "once it is mounted: btrfs scrub start",
+  );
+};
+
+const diskErrors: Find = ({ status: { errors } }) => {
+  const counted = Object.entries(errors ?? {}).filter(([, count]) => count > 0);
+  if (counted.length === 0) return [];
+  const text = counted.map(([kind, count]) => `${count} ${kind}`).join(", ");
+  return warning("disk-errors", `the disk has had errors (${text})`, "check it, and keep a backup");
+};
+
+const readOnlySubvolumes: Find = (facts) =>
+  facts.readOnlySubvolumes.flatMap((name) =>
+    critical(
+      "read-only-subvolume",
+      `the subvolume ${name} is read-only: nothing can be saved in it`,
+      "volume up says what to do about it",
+    ),
+  );
+
+const noCopyOnWrite: Find = ({ status: { subvolumes } }) => {
+  const named = (wanted: (set: boolean | null, id: number | null) => boolean): string =>
+    subvolumes
+      .flatMap(({ name, id, nocow }) =>
+        nocow.filter(({ set }) => wanted(set, id)).map(({ directory }) => `${name}/${directory}`),
+      )
+      .join(", ");
+  const unset = named((set) => set === false);
+  return unset === "" ? [] : warning("not-nocow", `not NOCOW: ${unset}`, "volume up sets it");
+};
+
+/** What a daemon makes at such a name is not NOCOW. */
+const missingDirectories: Find = ({ status: { subvolumes }, isPartlyHidden }) => {
+  if (isPartlyHidden) return [];
+  const missing = subvolumes.flatMap(({ name, id, nocow }) =>
+    nocow
+      .filter(({ set }) => set === null && id !== null)
+      .map(({ directory }) => `${name}/${directory}`),
+  );
+  return missing.length === 0
+    ? []
+    : warning(
+        "not-nocow",
+        `no such directory: ${missing.join(", ")}`,
+        "volume up makes it, if nothing else is in its place",
+      );
+};
+
+/** Daemons that run without their mount write to the disk below, and nobody finds it again. */
+const notUp: Find = ({ status, refusal, twin }) => {
+  const { state, verdict, device } = status;
+  if (state === "up") return [];
+  if (state === "partial") {
+    return critical("partial", "not everything is mounted", "volume up mounts the rest");
+  }
+  if (twin !== null) {
+    const message = `${twin} is the same disk, and is mounted`;
+    return critical("same-disk", message, `look at that one: --device ${twin}`);
+  }
+  if (refusal !== null) {
+    return critical(refusal.code, refusal.message, refusal.hint ?? "volume plan says more");
+  }
+  if (verdict === null) return [];
+  const { code, message, hint } = atRest[verdict] ?? notMounted;
+  return critical(code, `${device} ${message}`, hint);
+};
+
+interface AtRest {
+  readonly code: Problem["code"];
+  /** Behind the name of the device. */
+  readonly message: string;
+  readonly hint: string;
+}
+
+const notMounted: AtRest = {
+  code: "down",
+  message: "holds the volume, which is not mounted",
+  hint: "volume up mounts it",
+};
+
+/** Of a disk that `up` does not refuse. */
+const atRest: Partial<Record<NonNullable<Status["verdict"]>, AtRest>> = {
+  blank: { code: "down", message: "is blank", hint: "volume up formats it" },
+  interrupted: {
+    code: "interrupted",
+    message: "holds a format that has begun and is not done",
+    hint: "unless one is running now, volume up finishes it",
+  },
+  damaged: {
+    code: "damaged",
+    message: "has a damaged superblock",
+    hint: "volume up repairs it from its copy",
+  },
+};
+
+const stranger: Find = ({ stranger: reason }) =>
+  reason === null ? [] : critical(reason.code, reason.message, reason.hint ?? "");
+
+/** In the order in which a person should read them: first what loses data now. */
+const finders: readonly Find[] = [
+  readOnly,
+  stranger,
+  notUp,
+  full,
+  readOnlySubvolumes,
+  diskErrors,
+  superblockCopies,
+  largerDisk,
+  noCopyOnWrite,
+  missingDirectories,
+];
+
+/** What is wrong with a volume: the one place where that is decided. */
+const problemsOf = (facts: HealthFacts): readonly Problem[] =>
+  finders.flatMap((find) => find(facts));
+
+/** What `problemsOf` found, and whether all is well: not even where something could not be looked at. */
+export function healthOf(facts: HealthFacts): Pick<Status, "healthy" | "problems"> {
+  const problems = problemsOf(facts);
+  const isKnown = facts.status.state === "up" && facts.status.verdict !== null;
+  return { healthy: problems.length === 0 && isKnown && !facts.isPartlyHidden, problems };
+}
+
+/** The exit status of a health check, by the convention of monitoring plugins. */
+export function checkStatusOf({ healthy, problems }: Pick<Status, "healthy" | "problems">): number {
+  if (problems.some(({ level }) => level === "critical")) return 2;
+  if (problems.length > 0) return 1;
+  return healthy ? 0 : unknownHealth;
+}
