@@ -1,14 +1,18 @@
 import type { ErrorReport, Report, StepOutcome } from "../volume/report.ts";
 
+/** A byte of a name that is no UTF-8 is half of a surrogate pair in the text (linux/text.ts). */
+const byteOf = (code: number): number => (code >= 0xdc80 && code <= 0xdcff ? code & 0xff : code);
+
 /**
  * Text from outside (paths, names on a disk) must not move the cursor of whoever reads it: control
- * characters and the marks that turn the direction of writing are shown as their code.
+ * characters, the marks that turn the direction of writing and bytes that are no UTF-8 are shown as their
+ * code.
  */
 export function printable(text: string): string {
   return text.replace(
-    /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    /[\p{Cc}\p{Cs}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
     (character) => {
-      const code = character.codePointAt(0) ?? 0;
+      const code = byteOf(character.codePointAt(0) ?? 0);
       return code < 0x100
         ? `\\x${code.toString(16).padStart(2, "0")}`
         : `\\u${code.toString(16).padStart(4, "0")}`;
@@ -16,9 +20,13 @@ export function printable(text: string): string {
   );
 }
 
+/** Half of a surrogate pair is JSON, but many programs that read JSON refuse it. */
+const wellFormed = (_key: string, value: unknown): unknown =>
+  typeof value === "string" ? value.toWellFormed() : value;
+
 /** One JSON document and a newline; what JSON allows but a terminal obeys is escaped too. */
 export const json = (value: unknown): string =>
-  `${JSON.stringify(value, null, 2).replace(
+  `${JSON.stringify(value, wellFormed, 2).replace(
     /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   )}\n`;

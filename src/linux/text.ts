@@ -6,17 +6,64 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** UTF-8 bytes with the closing NUL that the kernel expects. Throws on a NUL inside. */
 export function cString(text: string): Uint8Array {
   if (text.includes("\0")) throw new RangeError("a NUL character in a path or name");
-  return encoder.encode(`${text}\0`);
+  return utf8(`${text}\0`);
 }
 
 /** The text up to the first NUL, or all of it. */
 export function textUntilNul(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+  return fromUtf8(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
-export const utf8 = (text: string): Uint8Array => encoder.encode(text);
-export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
+/**
+ * A byte that is no UTF-8 stands in a text as half of a surrogate pair: 0xff as U+DCFF. No UTF-8 has such
+ * a half, so a name of any bytes comes back as it was (Python's "surrogateescape").
+ */
+const escapeBase = 0xdc00;
+const isEscape = (unit: number): boolean => unit >= escapeBase + 0x80 && unit <= escapeBase + 0xff;
+
+export function utf8(text: string): Uint8Array {
+  if (text.isWellFormed()) return encoder.encode(text);
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0;
+    if (isEscape(code)) bytes.push(code - escapeBase);
+    else bytes.push(...encoder.encode(character));
+  }
+  return Uint8Array.from(bytes);
+}
+
+export function fromUtf8(bytes: Uint8Array): string {
+  const text = decoder.decode(bytes);
+  // The decoder puts this in place of what is no UTF-8; it may also be what stands there.
+  return text.includes("\ufffd") ? fromBytes(bytes) : text;
+}
+
+/** The longest UTF-8 of a character. */
+const longestBytes = 4;
+
+/** Character by character, because only one that comes back as it was is one. */
+function fromBytes(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    const { character, length } = characterAt(bytes, at);
+    text += character;
+    at += length;
+  }
+  return text;
+}
+
+function characterAt(bytes: Uint8Array, at: number): { character: string; length: number } {
+  for (let length = 1; length <= longestBytes; length++) {
+    const piece = bytes.subarray(at, at + length);
+    const character = decoder.decode(piece);
+    const again = encoder.encode(character);
+    if (again.length === length && again.every((byte, i) => byte === piece[i])) {
+      return { character, length };
+    }
+  }
+  return { character: String.fromCharCode(escapeBase + (bytes[at] ?? 0)), length: 1 };
+}
 
 /** Lower-case hexadecimal, two digits a byte. */
 export const hex = (bytes: Uint8Array): string => bytes.toHex();

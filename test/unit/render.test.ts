@@ -34,6 +34,7 @@ describe("text from outside", () => {
     ["CSI in one character", "\u009b2J", "\\x9b2J"],
     ["an override", "\u202egnp.exe", "\\u202egnp.exe"],
     ["an isolate", "\u2066x\u2069", "\\u2066x\\u2069"],
+    ["a byte that is no UTF-8", "/a\udcffb", "/a\\xffb"],
   ] as const)("%s shows as its code", (_what, text, shown) => {
     expect(printable(text)).toBe(shown);
   });
@@ -73,6 +74,10 @@ describe("a JSON document", () => {
         expect(document.split("\n")).toHaveLength(4);
       }),
     );
+  });
+
+  test("has no half of a surrogate pair, which many readers of JSON refuse", () => {
+    expect(json({ path: "/a\udcffb" })).toContain('"/a\ufffdb"');
   });
 
   test("ends with one newline", () => {

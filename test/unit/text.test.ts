@@ -27,6 +27,31 @@ describe("text for the kernel", () => {
   });
 });
 
+describe("a name that is no UTF-8", () => {
+  test.each([
+    ["one byte", [0xff]],
+    ["a byte in a name", [0x2f, 0x61, 0x80, 0x62]],
+    ["half a character at the end", [0x61, 0xc3]],
+    ["half a character in front of another", [0xe2, 0x82, 0xc3, 0xa4]],
+    ["a surrogate in UTF-8", [0xed, 0xb3, 0xbf]],
+    ["an overlong slash", [0xc0, 0xaf]],
+    ["the mark for what is no UTF-8 itself", [0xef, 0xbf, 0xbd, 0xff]],
+    ["a character beyond 16 bits beside it", [0xf0, 0x9f, 0x98, 0x80, 0xfe]],
+  ] as const)("comes back as it was: %s", (_what, bytes) => {
+    expect([...utf8(fromUtf8(Uint8Array.from(bytes)))]).toEqual([...bytes]);
+    expect([...cString(fromUtf8(Uint8Array.from(bytes)))]).toEqual([...bytes, 0]);
+  });
+
+  test("whatever its bytes are, and no other name has the same text", () => {
+    fc.assert(
+      fc.property(fc.uint8Array(), fc.uint8Array(), (one, other) => {
+        expect([...utf8(fromUtf8(one))]).toEqual([...one]);
+        expect(fromUtf8(one) === fromUtf8(other)).toBe(Bun.deepEquals(one, other));
+      }),
+    );
+  });
+});
+
 describe("text of a fixed field", () => {
   test.each([
     ["ends at the first NUL", "abc\0def", "abc"],
