@@ -1,22 +1,26 @@
 import { mirrorOffsets } from "../btrfs/superblock.ts";
 import { firstNonZeroByte } from "../linux/bytes.ts";
+import type { Progress } from "./context.ts";
 import type { Disk } from "./disk.ts";
+import { intentOffset } from "./intent.ts";
+import type { Range } from "./mkfs-ranges.ts";
+import { sizeText } from "./size.ts";
 
 /**
- * Is this disk proven to be blank? Reading all of 8 TiB takes hours, so a device is asked
- * where every known filesystem leaves a trace, and at places spread over all of it. An
- * image file knows where it has data, so there the answer is exact.
+ * Is this disk proven to be blank? Reading all of 8 TiB takes hours, so a disk is asked
+ * where every known filesystem leaves a trace, and at places spread over all of it: whatever lies on
+ * a 256th of the disk in one piece is found. A file knows where it has data; its holes are not taken
+ * at its word alone, for a filesystem may forget data there (FUSE, OpenZFS #15526), but all that it
+ * calls data is read as well.
  */
 
 const kib = 1024;
 const mib = 1024 * kib;
 const gib = 1024 * mib;
 const blockBytes = 4 * kib;
-const headBytes = 2 * mib;
+const usualHeadBytes = 2 * mib;
 const tailBytes = mib;
 const sampleCount = 256;
-
-type Range = readonly [start: number, end: number];
 
 /** ext2/3/4 with sparse_super keep copies in the groups 1 and the powers of 3, 5 and 7. */
 function extBackups(sizeBytes: number): number[] {
@@ -46,7 +50,7 @@ function xfsBackups(sizeBytes: number): number[] {
   return offsets;
 }
 
-const endsOf = (sizeBytes: number): readonly [head: Range, tail: Range] => [
+const endsOf = (sizeBytes: number, headBytes: number): readonly [head: Range, tail: Range] => [
   [0, Math.min(headBytes, sizeBytes)],
   [Math.max(0, sizeBytes - tailBytes), sizeBytes],
 ];
@@ -54,10 +58,15 @@ const endsOf = (sizeBytes: number): readonly [head: Range, tail: Range] => [
 /** The blocks between the ends of the disk that are looked at, in order. */
 function samplesOf(sizeBytes: number): Range[] {
   const tail = sizeBytes - tailBytes;
-  const offsets = [...mirrorOffsets, ...extBackups(sizeBytes), ...xfsBackups(sizeBytes)];
+  const offsets = [
+    ...mirrorOffsets,
+    intentOffset,
+    ...extBackups(sizeBytes),
+    ...xfsBackups(sizeBytes),
+  ];
   for (let i = 0; i < sampleCount; i++) offsets.push(((i + 0.5) * sizeBytes) / sampleCount);
   const places = new Set(offsets.map((offset) => Math.floor(offset / blockBytes) * blockBytes));
-  const between = [...places].filter((start) => start >= headBytes && start < tail);
+  const between = [...places].filter((start) => start >= usualHeadBytes && start < tail);
   // A typed array sorts numbers natively.
   return Array.from(new Float64Array(between).sort(), (start) => [
     start,
@@ -67,36 +76,72 @@ function samplesOf(sizeBytes: number): Range[] {
 
 const chunkBytes = 256 * kib;
 
-function firstNonZeroIn(disk: Disk, [start, end]: Range, chunk: Uint8Array): number | null {
-  for (let at = start; at < end; at += chunkBytes) {
-    const found = firstNonZeroByte(disk.read(at, Math.min(chunkBytes, end - at), chunk));
-    if (found !== null) return at + found;
+/** How thorough a look is: `ends` leaves out what is between them. */
+export type Extent = "all" | "ends";
+
+/** How to look for something other than zeros. */
+export interface Look {
+  /** By default `all`. */
+  readonly extent?: Extent;
+  /** How much of the head is read; by default 2 MiB. */
+  readonly headBytes?: number;
+  /** What may hold anything, in no order. */
+  readonly except?: readonly Range[];
+  /** Told when there is much to read. */
+  readonly progress?: Progress;
+}
+
+/** What of a range lies in none of the others. */
+const without = (whole: Range, except: readonly Range[]): readonly Range[] =>
+  except.reduce<readonly Range[]>(
+    (left, [from, to]) =>
+      left
+        .flatMap(([start, end]): Range[] => [
+          [start, Math.min(end, from)],
+          [Math.max(start, to), end],
+        ])
+        .filter(([start, end]) => start < end),
+    [whole],
+  );
+
+/** Offset of the first byte found that is not zero, or null: nothing but zeros was found. */
+export function firstNonZero(disk: Disk, look: Look = {}): number | null {
+  const { except = [], progress } = look;
+  const chunk = new Uint8Array(new ArrayBuffer(chunkBytes));
+  let readBytes = 0;
+  let toldBytes = gib;
+  const firstIn = ([start, end]: Range): number | null => {
+    for (let at = start; at < end; at += chunkBytes) {
+      const length = Math.min(chunkBytes, end - at);
+      const found = firstNonZeroByte(disk.read(at, length, chunk));
+      if (found !== null) return at + found;
+      readBytes += length;
+      if (readBytes < toldBytes) continue;
+      progress?.(`read ${sizeText(readBytes)} of zeros, to see whether there is anything else`);
+      toldBytes *= 2;
+    }
+    return null;
+  };
+  for (const whole of rangesOf(disk, look)) {
+    for (const range of without(whole, except)) {
+      const found = firstIn(range);
+      if (found !== null) return found;
+    }
   }
   return null;
 }
 
-/** How thorough a look is: `ends` leaves out the samples between them. */
-export type Extent = "all" | "ends";
-
-function* rangesOf(disk: Disk, extent: Extent): Generator<Range> {
-  if (disk.dataRanges !== undefined) yield* disk.dataRanges();
-  if (disk.dataRanges !== undefined && disk.isCached === undefined) return;
+function* rangesOf(
+  disk: Disk,
+  { extent = "all", headBytes = usualHeadBytes }: Look,
+): Generator<Range> {
   // Samples of the larger disk would not be where the smaller one has its end and its backups.
   const { sizeBytes } = disk.grownFrom ?? disk;
   // Nearly every disk that is not blank shows it at one of its ends.
-  yield* endsOf(sizeBytes);
+  yield* endsOf(sizeBytes, headBytes);
   if (extent === "ends") return;
   const samples = samplesOf(sizeBytes);
   for (const [start, end] of samples) disk.readAhead?.(start, end - start);
   yield* samples;
-}
-
-/** Offset of the first byte found that is not zero, or null: the disk is blank. */
-export function firstNonZero(disk: Disk, extent: Extent = "all"): number | null {
-  const chunk = new Uint8Array(new ArrayBuffer(chunkBytes));
-  for (const range of rangesOf(disk, extent)) {
-    const found = firstNonZeroIn(disk, range, chunk);
-    if (found !== null) return found;
-  }
-  return null;
+  if (disk.dataRanges !== undefined) yield* disk.dataRanges();
 }

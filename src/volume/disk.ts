@@ -13,10 +13,8 @@ export interface Disk {
   read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   /** Says that this will be read soon, so that a disk answers many reads at once and not one by one. */
   readAhead?(offset: number, length: number): void;
-  /** Of a file: the ranges that hold data; all else is known to be zero without reading. */
+  /** Of a file, or a device that shows one: the ranges that its filesystem says hold data. */
   dataRanges?(): Iterable<readonly [start: number, end: number]>;
-  /** Of an attached file: the cache of its device may hold what the file does not show as data yet. */
-  readonly isCached?: true;
   /** Of a disk that is still to grow: as it is now. All beyond its end will be zeros. */
   readonly grownFrom?: Disk;
 }
@@ -72,7 +70,7 @@ export const withBlock = (disk: Disk, place: number, block: Uint8Array): Disk =>
 });
 
 /** The ranges of a file that hold data, as the file has them when they are asked for. */
-function* dataRangesOf(kernel: Kernel, fd: number): Generator<readonly [number, number]> {
+export function* dataRangesOf(kernel: Kernel, fd: number): Generator<readonly [number, number]> {
   for (let at = 0; ; ) {
     try {
       at = kernel.lseek(fd, at, SEEK_DATA);
@@ -109,6 +107,5 @@ export const attachedDisk = (
   sizeBytes: number,
 ): Disk => ({
   ...grownDisk(device, Math.max(device.sizeBytes, sizeBytes)),
-  isCached: true,
   dataRanges: () => dataRangesOf(kernel, file),
 });

@@ -1,6 +1,7 @@
 import { type Superblock, seedingFlag } from "../btrfs/superblock.ts";
 import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
+import { leastIntentDeviceBytes } from "./intent.ts";
 import type { MkfsOptions } from "./layout.ts";
 import type { FormatPolicy, RepairPolicy } from "./options.ts";
 import type { StepResult } from "./report.ts";
@@ -16,10 +17,13 @@ export const leastDeviceBytes = 114_294_784;
 const singleMetadataBytes = 47_185_920;
 const dupDataBytes = 125_829_120;
 
-/** The same for the profiles of a layout. */
+/** The same for the profiles of a layout; the intent record must have its place, too. */
 const leastBytesFor = ({ metadata, data }: MkfsOptions): number =>
-  (metadata === "single" ? singleMetadataBytes : leastDeviceBytes) +
-  (data === "dup" ? dupDataBytes : 0);
+  Math.max(
+    leastIntentDeviceBytes,
+    (metadata === "single" ? singleMetadataBytes : leastDeviceBytes) +
+      (data === "dup" ? dupDataBytes : 0),
+  );
 
 /** What `up` does about the filesystem. */
 export type FilesystemAction =
@@ -47,6 +51,18 @@ const rescueHint =
   "nothing was written; try `btrfs rescue super-recover -v DEVICE`, `btrfs restore DEVICE FOLDER`, or a backup; " +
   "only if nothing on it matters: --format any";
 
+/** "the Btrfs 7b…-… "my data"" */
+const btrfsText = ({ fsid, label }: Superblock): string =>
+  `the Btrfs ${fsid}${label === "" ? "" : ` "${label}"`}`;
+
+/** No policy formats over an intact Btrfs: whoever wants that says so twice. */
+const startAnew = (device: string): string =>
+  `to start anew, which destroys the filesystem: wipefs -a ${device}, then --format any`;
+
+/** The disk has an intact superblock of Btrfs, whatever else is on it. */
+export const isIntact = (verdict: Verdict): boolean =>
+  "superblock" in verdict && verdict.superblock !== null;
+
 /** A disk, or a part of it that had to be looked at, that gives errors. */
 export const unreadable = (device: string, cause: SystemError): VolumeError =>
   new VolumeError("unreadable", `${device} cannot be read: ${cause.message}`, {
@@ -58,10 +74,16 @@ export const unreadable = (device: string, cause: SystemError): VolumeError =>
 function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): VolumeError {
   const known = alsoKnownAs ? ` (it looks like ${alsoKnownAs})` : "";
   switch (verdict.kind) {
-    case "foreign":
-      return new VolumeError("foreign", `${device} already holds ${verdict.name}`, {
-        hint: "choose another disk; to destroy what is on it: --format any",
+    case "foreign": {
+      const { name, superblock } = verdict;
+      const under = superblock === null ? "" : `, and beside it ${btrfsText(superblock)}`;
+      return new VolumeError("foreign", `${device} already holds ${name}${under}`, {
+        hint:
+          superblock === null
+            ? "choose another disk; to destroy what is on it: --format any"
+            : `choose another disk; ${startAnew(device)}`,
       });
+    }
     case "unknown":
       return new VolumeError(
         "unknown",
@@ -75,13 +97,13 @@ function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): 
         "shrunk",
         `${device} is ${sizeText(sizeBytes)} (${sizeBytes} bytes), smaller than its filesystem: ` +
           `${sizeText(verdict.superblock.deviceBytes)} (${verdict.superblock.deviceBytes} bytes)`,
-        { hint: "give the disk its old size back; the data is still there" },
+        { hint: `give the disk its old size back, the data is still there; ${startAnew(device)}` },
       );
     case "multi-device":
       return new VolumeError(
         "multi-device",
         `${device} is one of ${verdict.superblock.deviceCount} devices of a Btrfs: not a data volume`,
-        { hint: "choose another disk" },
+        { hint: `choose another disk; ${startAnew(device)}` },
       );
     case "wiped":
       return new VolumeError(
@@ -176,7 +198,7 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
     assertNoSeed(device, verdict.mirror);
     return { kind: "repair", primary: verdict.primary, mirror: verdict.mirror };
   }
-  if (formattable[format].includes(verdict.kind)) {
+  if (formattable[format].includes(verdict.kind) && !isIntact(verdict)) {
     assertWritable();
     const leastBytes = leastBytesFor(facts.mkfs ?? {});
     if (sizeBytes < leastBytes) {

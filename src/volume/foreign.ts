@@ -1,3 +1,4 @@
+import type { Superblock } from "../btrfs/superblock.ts";
 import { holdsAt, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 import {
@@ -10,8 +11,7 @@ import {
 
 /**
  * Whose disk is this? Only the first 64 KiB (which Btrfs leaves alone), the superblock's own place and
- * the end of the disk are asked here: there, a hit means somebody else's disk even when a Btrfs
- * superblock is still intact.
+ * the end of the disk are asked here.
  */
 
 const kib = 1024;
@@ -45,17 +45,22 @@ const sgi = new Uint8Array([0x0b, 0xe5, 0xa9, 0x41]);
 /** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
 const tailBytes = 12 * kib;
 
-/** Members of arrays and backup tables that keep their mark at the end of the disk. */
-function findAtEnd(disk: Disk): string | null {
-  const tailStart = Math.max(0, disk.sizeBytes - tailBytes);
-  const tail = disk.read(tailStart, disk.sizeBytes - tailStart);
+/**
+ * Members of arrays and backup tables that keep their mark at the end of the disk. What lies before
+ * `claimedBytes` belongs to the files of an intact Btrfs, and anybody may have written it: it is not read.
+ */
+function findAtEnd(disk: Disk, claimedBytes: number): string | null {
+  const { sizeBytes } = disk;
+  if (claimedBytes >= sizeBytes) return null;
+  const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
+  const tail = disk.read(tailStart, sizeBytes - tailStart);
   const isAt = (magic: Uint8Array, offset: number): boolean => {
-    if (offset <= 0) return false;
+    if (offset <= 0 || offset < claimedBytes) return false;
     if (offset >= tailStart) return holdsAt(tail, magic, offset - tailStart);
     return holdsAt(disk.read(offset, magic.length), magic, 0);
   };
   const found = endSignatures.find(({ magic, offsets }) =>
-    offsets(disk.sizeBytes).some((offset) => isAt(magic, offset)),
+    offsets(sizeBytes).some((offset) => isAt(magic, offset)),
   );
   return found?.name ?? null;
 }
@@ -69,10 +74,20 @@ const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | nu
       offsets.some((offset) => holdsAt(head, magic, offset)) && (confirm?.(head) ?? true),
   )?.name ?? null;
 
-/** The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). */
-export function findForeign(disk: Disk, head: Uint8Array): string | null {
+/**
+ * The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). Beside an
+ * intact superblock of Btrfs, `intact`, only bytes count that Btrfs never gives to files: what is in front of
+ * it, and what lies beyond the filesystem's end.
+ */
+export function findForeign(
+  disk: Disk,
+  head: Uint8Array,
+  intact: Superblock | null,
+): string | null {
   const inHead = isAllZero(head.subarray(0, 64 * kib))
     ? null
     : (nameIn(head, headSignatures()) ?? partitionTable(head));
-  return inHead ?? nameIn(head, blockSignatures) ?? findAtEnd(disk);
+  if (inHead !== null) return inHead;
+  if (intact !== null) return findAtEnd(disk, Number(intact.deviceBytes));
+  return nameIn(head, blockSignatures) ?? findAtEnd(disk, 0);
 }

@@ -1,5 +1,6 @@
 import { copyOffsets, superblockBytes } from "../btrfs/superblock.ts";
 import { dropCache } from "../linux/block-device.ts";
+import { areEqual } from "../linux/bytes.ts";
 import { reasonOf, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import {
@@ -89,10 +90,9 @@ function formatFailed(path: string, { exitCode, signal, output }: ProgramResult)
 export function format(kernel: Kernel, request: FormatRequest): void {
   const { path, disk, mkfs, label, options, overwrite, fd } = request;
   const { sizeBytes } = disk;
-  const middle = intentOffset(sizeBytes);
-  const before = disk.read(middle, intentBytes);
+  const before = disk.read(intentOffset, intentBytes).slice();
   const record = encodeIntent(sizeBytes, kernel.randomId());
-  writeDurably(kernel, fd, [[middle, record]]);
+  writeDurably(kernel, fd, [[intentOffset, record]]);
   request.onBegun();
   if (overwrite) {
     // An old copy that survived beside a half-written filesystem would be taken for its repair. The
@@ -114,8 +114,9 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   const takeRecordBack = (): void => {
     // An image file shows where it has data only when the cache of its device is written out.
     dropCache(kernel, fd);
-    const isAsBefore = judge(withBlock(disk, middle, before), null).kind === request.verdict;
-    if (isAsBefore) writeDurably(kernel, fd, [[middle, before]]);
+    if (!areEqual(disk.read(intentOffset, intentBytes), record)) return;
+    const isAsBefore = judge(withBlock(disk, intentOffset, before), null).kind === request.verdict;
+    if (isAsBefore) writeDurably(kernel, fd, [[intentOffset, before]]);
   };
   let result: ProgramResult;
   try {
@@ -133,5 +134,6 @@ export function format(kernel: Kernel, request: FormatRequest): void {
     if (result.exitCode !== null) takeRecordBack();
     throw formatFailed(path, result);
   }
-  clearIntent(kernel, fd, sizeBytes);
+  dropCache(kernel, fd);
+  clearIntent(kernel, fd, disk);
 }

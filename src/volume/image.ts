@@ -17,7 +17,6 @@ import { type AttachedLoop, attachLoop, loopsOf } from "../linux/loop.ts";
 import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import { hasIntent } from "./intent.ts";
 import { lock } from "./lock.ts";
 import { sizeText } from "./size.ts";
 
@@ -203,15 +202,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
       }
-      let wantedBytes = decideImageBytes(fileBytes, request);
-      if (
-        wantedBytes > fileBytes &&
-        hasIntent(fileDisk(kernel, fd, fileBytes, wholeSectors(fileBytes)))
-      ) {
-        // The record of an unfinished format is found by the size that the disk had then.
-        request.note("the image grows on the next run: first an interrupted format is finished");
-        wantedBytes = fileBytes;
-      }
+      const wantedBytes = decideImageBytes(fileBytes, request);
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
       return { path, fd, fileBytes, wantedBytes, created: isNew, loopPath };

@@ -8,12 +8,21 @@ import type { Disk } from "./disk.ts";
 import { writeDurably } from "./write.ts";
 
 /**
- * The intent record: one 4 KiB block in the middle of the device that says "a format of
- * ours began here". mkfs.btrfs writes nothing there, so when it is killed half-way the
- * record is what tells the wreck from somebody's data. It is on the disk from before
- * mkfs starts until after it succeeded.
+ * The intent record: one 4 KiB block that says "a format of ours began here". When mkfs.btrfs is
+ * killed half-way the record is what tells the wreck from somebody's data. It is on the disk from
+ * before mkfs starts until after it succeeded.
  */
 export const intentBytes = 4096;
+
+/**
+ * Where the record stands: 32 KiB behind the start of the superblock's first mirror. Btrfs keeps the 64 KiB
+ * that begin at a mirror free on every device (fs/btrfs/block-group.c, exclude_super_stripes), and mkfs.btrfs
+ * writes nothing there but the mirror itself, so no file can ever pretend to be a record.
+ */
+export const intentOffset = mirrorOffsets[0] + 32 * 1024;
+
+/** The least device that has a place for the record. */
+export const leastIntentDeviceBytes = mirrorOffsets[0] + 64 * 1024;
 
 /**
  * Our own format. All of it, its checksum included, lies in the first sector, which a disk
@@ -30,16 +39,6 @@ const record = struct(sectorBytes, {
 const magic = utf8("arcbox-format-v1");
 const crc32c = 0;
 
-/** Some way off, when the middle of the device is where a mirror of the superblock stands. */
-const sidestepBytes = 1024 * 1024;
-
-/** Where the record stands on a device of this size: in the middle, but never on a superblock. */
-export function intentOffset(deviceBytes: number): number {
-  const middle = Math.floor(deviceBytes / 2 / intentBytes) * intentBytes;
-  const isNear = (offset: number): boolean => Math.abs(offset - middle) < sidestepBytes;
-  return mirrorOffsets.some(isNear) ? middle + sidestepBytes : middle;
-}
-
 /** The block that announces a format of a device of this size; `id` is 16 random bytes. */
 export function encodeIntent(deviceBytes: number, id: Uint8Array): Uint8Array {
   const sector = record.encode({ magic, deviceBytes: BigInt(deviceBytes), id });
@@ -49,16 +48,25 @@ export function encodeIntent(deviceBytes: number, id: Uint8Array): Uint8Array {
   return block;
 }
 
-/** True when an intact record for just this device size stands in the middle of the disk. */
-export function hasIntent(disk: Disk): boolean {
-  const sector = disk.read(intentOffset(disk.sizeBytes), sectorBytes);
+/**
+ * The size that the disk had when a format of ours began on it, in bytes; null without an intact record. The
+ * disk may have grown since. A record of a larger disk is not this disk's.
+ */
+export function intendedBytes(disk: Disk): number | null {
+  const sector = disk.read(intentOffset, sectorBytes);
   // A cheap look first: on a warm boot the checksum is not computed for nothing.
-  if (sector.length < sectorBytes) return false;
-  if (!holdsAt(sector, magic, magicOffset)) return false;
-  return holdsAt(encodeIntent(disk.sizeBytes, record.decode(sector).id), sector, 0);
+  if (sector.length < sectorBytes) return null;
+  if (!holdsAt(sector, magic, magicOffset)) return null;
+  const { deviceBytes, id } = record.decode(sector);
+  if (deviceBytes < leastIntentDeviceBytes || deviceBytes > disk.sizeBytes) return null;
+  const bytes = Number(deviceBytes);
+  return holdsAt(encodeIntent(bytes, id), sector, 0) ? bytes : null;
 }
 
-/** Takes the record away. */
-export function clearIntent(kernel: Kernel, device: number, deviceBytes: number): void {
-  writeDurably(kernel, device, [[intentOffset(deviceBytes), new Uint8Array(intentBytes)]]);
+export const hasIntent = (disk: Disk): boolean => intendedBytes(disk) !== null;
+
+/** Takes the record away. What is no record is not written over. */
+export function clearIntent(kernel: Kernel, device: number, disk: Disk): void {
+  if (!hasIntent(disk)) return;
+  writeDurably(kernel, device, [[intentOffset, new Uint8Array(intentBytes)]]);
 }

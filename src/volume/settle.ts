@@ -5,6 +5,7 @@ import { VolumeError } from "./error.ts";
 import {
   type FilesystemAction,
   filesystemResult,
+  isIntact,
   staleIntentResult,
   unreadable,
 } from "./filesystem.ts";
@@ -30,7 +31,7 @@ export function settleFilesystem(
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
     if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
     assertUnchanged(context, source, verdict);
-    clearIntent(kernel, source.device.fd, source.disk.sizeBytes);
+    clearIntent(kernel, source.device.fd, source.disk);
     recorder.set("filesystem", staleIntentResult);
     return;
   }
@@ -47,9 +48,7 @@ export function settleFilesystem(
   }
   assertSound(context, source, action);
   // Power that failed before a format had begun leaves its record beside what is repaired now.
-  if (action.kind === "repair" && hasIntent(source.disk)) {
-    clearIntent(kernel, source.device.fd, source.disk.sizeBytes);
-  }
+  if (action.kind === "repair") clearIntent(kernel, source.device.fd, source.disk);
 }
 
 /**
@@ -63,11 +62,12 @@ function assertUnchanged(context: Context, source: Source, verdict: Verdict): vo
     assertFree(context, source);
     const extent = verdict.kind === "blank" ? "ends" : "all";
     const now = judgeNow(context, source, source.mountedUuid(), extent);
-    if (now.kind === verdict.kind) return;
+    if (now.kind === verdict.kind && isIntact(now) === isIntact(verdict)) return;
     if (now.kind === "unreadable") throw unreadable(source.path, now.cause);
+    const what = now.kind === verdict.kind ? "an intact Btrfs came to it or went" : now.kind;
     throw new VolumeError(
       "busy",
-      `${source.path} changed from ${verdict.kind} to ${now.kind} meanwhile`,
+      `${source.path} changed from ${verdict.kind} to ${what} meanwhile`,
       {
         hint: "see what writes to the disk, then run the command again",
       },

@@ -25,6 +25,7 @@ import {
   wholeSectors,
 } from "./image.ts";
 import { lock, lockHolder } from "./lock.ts";
+import { loopDisk } from "./loop-disk.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import type { Selector } from "./selector.ts";
@@ -132,7 +133,11 @@ export class Source {
     if (image !== null && this.#device === null) return imageDisk(this.#kernel, image);
     const { fd, sizeBytes } = this.device;
     const disk = deviceDisk(this.#kernel, fd, sizeBytes);
-    if (image === null || image.fd === null) return disk;
+    if (image === null || image.fd === null) {
+      return this.device.name.startsWith("loop")
+        ? loopDisk(this.#kernel, disk, this.device.name)
+        : disk;
+    }
     const wantedBytes = this.#prepared ? sizeBytes : wholeSectors(image.wantedBytes);
     return attachedDisk(this.#kernel, image.fd, disk, wantedBytes);
   }

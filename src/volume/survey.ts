@@ -44,7 +44,7 @@ function lookAtDisk(context: Context, source: Source): Verdict {
  * the disk no longer has. (An image that is not attached yet has no other cache than its file's.)
  */
 export function judgeNow(
-  { kernel, acting }: Context,
+  { kernel, acting, progress }: Context,
   source: Source,
   mountedUuid: string | null,
   extent: Extent = "all",
@@ -60,7 +60,7 @@ export function judgeNow(
     if (error instanceof SystemError) return { kind: "unreadable", cause: error };
     throw error;
   }
-  return judge(source.disk, mountedUuid, extent);
+  return judge(source.disk, mountedUuid, { extent, progress });
 }
 
 /** What a glance cannot read, the full verdict will name. */

@@ -12,16 +12,18 @@ import {
 } from "../btrfs/superblock.ts";
 import { SystemError } from "../linux/errno.ts";
 import { isAllZero } from "../linux/bytes.ts";
-import { type Extent, firstNonZero } from "./blank.ts";
+import { firstNonZero, type Look } from "./blank.ts";
 import type { Disk } from "./disk.ts";
 import { findForeign, signatureHeadBytes } from "./foreign.ts";
-import { hasIntent } from "./intent.ts";
+import { hasIntent, intendedBytes } from "./intent.ts";
+import { mkfsHeadBytes, mkfsRanges } from "./mkfs-ranges.ts";
 
 /** What is on a disk. The names are those of the contract and of the error codes. */
 export type Verdict =
   | { readonly kind: "unreadable"; readonly cause: SystemError }
   | { readonly kind: "mounted"; readonly uuid: string }
-  | { readonly kind: "foreign"; readonly name: string }
+  /** `superblock`: of the intact Btrfs under it, if there is one. */
+  | { readonly kind: "foreign"; readonly name: string; readonly superblock: Superblock | null }
   | { readonly kind: "btrfs"; readonly superblock: Superblock }
   | { readonly kind: "multi-device"; readonly superblock: Superblock }
   | { readonly kind: "shrunk"; readonly superblock: Superblock }
@@ -48,13 +50,16 @@ const bearsFsidOf = (primary: Superblock, mirror: Superblock): boolean =>
 const newest = (copies: readonly Superblock[]): Superblock | undefined =>
   copies.toSorted((a, b) => Number(b.generation - a.generation))[0];
 
-/** The mirror that a wrong primary may be rebuilt from without asking; undefined if that is not clear. */
+/**
+ * The mirror that a wrong primary may be rebuilt from without asking; undefined if that is not clear. A
+ * primary that is all zeros names nobody: a file on another filesystem can hold a whole Btrfs, block for
+ * block, with its mirror in the right place.
+ */
 function trustedMirror(
   primary: Superblock,
   mirrors: readonly Superblock[],
 ): Superblock | undefined {
-  const named = mirrors.filter((mirror) => bearsFsidOf(primary, mirror));
-  const candidates = named.length > 0 ? named : isAllZero(primary.block) ? mirrors : [];
+  const candidates = mirrors.filter((mirror) => bearsFsidOf(primary, mirror));
   const best = newest(candidates);
   const agree = candidates.every(
     (mirror) => mirror.fsid === best?.fsid && mirror.deviceUuid === best.deviceUuid,
@@ -63,22 +68,20 @@ function trustedMirror(
 }
 
 /** Decisions 3 to 13. Throws the SystemError of the first read that it needs and that fails. */
-function judgeReadable(disk: Disk, extent: Extent): Verdict {
+function judgeReadable(disk: Disk, look: Look): Verdict {
   const head = disk.read(0, signatureHeadBytes);
+  const hasPrimary = head.length >= primaryOffset + superblockBytes;
+  const primary = hasPrimary ? parseSuperblock(head.subarray(primaryOffset)) : null;
+  const intact = primary !== null && isValidCopy(primary, primaryOffset) ? primary : null;
 
   // 3: somebody else's, even over a valid Btrfs.
-  const name = findForeign(disk, head);
-  if (name !== null) return { kind: "foreign", name };
+  const name = findForeign(disk, head, intact);
+  if (name !== null) return { kind: "foreign", name, superblock: intact };
 
-  const hasPrimary = head.length >= primaryOffset + superblockBytes;
-  if (hasPrimary) {
-    const primary = parseSuperblock(head.subarray(primaryOffset));
+  // 4, 5, 6: a good primary.
+  if (intact !== null) return flawOf(intact, disk) ?? { kind: "btrfs", superblock: intact };
 
-    // 4, 5, 6: a good primary.
-    if (isValidCopy(primary, primaryOffset)) {
-      return flawOf(primary, disk) ?? { kind: "btrfs", superblock: primary };
-    }
-
+  if (primary !== null) {
     // 7: everything but the magic is right. That is what a deliberate wipe leaves.
     if (primary.magic === 0n && checksumName(primary.checksumType) !== undefined) {
       const revived = withMagic(primary);
@@ -104,8 +107,10 @@ function judgeReadable(disk: Disk, extent: Extent): Verdict {
     if (best !== undefined) return { kind: "ambiguous", primary, mirror: best };
   }
 
-  // 10: no valid copy, but a format of ours began here.
-  if (hasIntent(disk)) return { kind: "interrupted" };
+  // 10: no valid copy, a format of ours began here, and nothing is there that mkfs has not written.
+  const intended = intendedBytes(disk);
+  const stray = intended === null ? undefined : firstNonZero(disk, besideWreck(intended, look));
+  if (stray === null) return { kind: "interrupted" };
 
   // 11: it was a Btrfs once.
   const magics = copyOffsets(disk.sizeBytes).map(
@@ -116,9 +121,16 @@ function judgeReadable(disk: Disk, extent: Extent): Verdict {
   }
 
   // 12, 13: zeros wherever anything could show.
-  const offset = firstNonZero(disk, extent);
+  const offset = stray ?? firstNonZero(disk, look);
   return offset === null ? { kind: "blank" } : { kind: "unknown", offset };
 }
+
+/** Looks wherever an mkfs that was cut short on a disk of this size has written nothing. */
+const besideWreck = (deviceBytes: number, look: Look): Look => ({
+  ...look,
+  headBytes: mkfsHeadBytes,
+  except: mkfsRanges(deviceBytes),
+});
 
 /** The block with the 8 bytes of the magic put back and nothing else touched. */
 function withMagic(primary: Superblock): Superblock {
@@ -134,10 +146,10 @@ function withMagic(primary: Superblock): Superblock {
  * `mountedUuid` is what the kernel says of the device: a mounted filesystem's superblock is
  * being written, so it is not judged.
  */
-export function judge(disk: Disk, mountedUuid: string | null, extent: Extent = "all"): Verdict {
+export function judge(disk: Disk, mountedUuid: string | null, look: Look = {}): Verdict {
   if (mountedUuid !== null) return { kind: "mounted", uuid: mountedUuid };
   try {
-    return judgeReadable(disk, extent);
+    return judgeReadable(disk, look);
   } catch (error) {
     // 1: a read error is never "blank".
     if (error instanceof SystemError) return { kind: "unreadable", cause: error };
@@ -158,5 +170,6 @@ export function glance(disk: Disk): Superblock | null {
     primary.magic === superblockMagic &&
     primary.address === BigInt(primaryOffset) &&
     flawOf(primary, disk) === null;
-  return looksRight && findForeign(disk, head) === null && !hasIntent(disk) ? primary : null;
+  const isOurs = looksRight && findForeign(disk, head, primary) === null && !hasIntent(disk);
+  return isOurs ? primary : null;
 }

@@ -111,14 +111,16 @@ test.each<[string, (image: string) => void]>([
   ["its sector zeroed", (image) => zeroAt(image, PRIMARY, 4096)],
   ["the first MiB zeroed", (image) => zeroAt(image, 0, MiB)],
 ])(
-  "a superblock with %s is repaired from the mirror, and the report warns of lost syncs",
+  "a superblock with %s names no filesystem: only when asked it is repaired from the mirror, with a warning of lost syncs",
   async (_, edit) => {
     const box = sandbox();
     const disk = await preparedDisk(box);
     const good = readSuperblock(disk.image);
     damage(disk, edit);
-    const report = await expectRepaired(box, disk, good);
-    expect(report.verdict).toBe("damaged");
+    const names = [disk.device, /--repair always/];
+    await expectRefused(box, ["--device", disk.device], { code: "ambiguous", names });
+    const report = await expectRepaired(box, disk, good, "--repair", "always");
+    expect(report.verdict).toBe("ambiguous");
     expect(report.notes.join("\n")).toMatch(/sync|log/i);
   },
 );
@@ -128,7 +130,7 @@ test("the kernel's last mirror repairs when the first mirror is damaged as well"
   const disk = await preparedDisk(box, 300 * GiB);
   const good = readSuperblock(disk.image);
   damage(disk, (image) => {
-    zeroAt(image, PRIMARY, 4096);
+    flipByte(image, PRIMARY + at.label);
     flipByte(image, MIRROR + at.generation);
   });
   await expectRepaired(box, disk, good);
@@ -199,7 +201,7 @@ test.each<[string, (image: string) => void]>([
     const box = sandbox();
     const disk = await withSyncedFile(box);
     damage(disk, edit);
-    const report = await up(box, "--device", disk.device);
+    const report = await up(box, "--device", disk.device, "--repair", "always");
     expect(markerIsThere(box)).toBeTrue();
     expect(report.notes.join("\n")).toMatch(/sync|log/i);
     await down(box, "--device", disk.device);

@@ -10,7 +10,14 @@ import { rebuildPrimary } from "../../src/volume/repair.ts";
 import { judge, type Verdict } from "../../src/volume/verdict.ts";
 import { bytesIn, isSound, primaryPlace } from "./own-superblock.ts";
 import { diskOf, type Sketch, write } from "./sketch.ts";
-import { contradictsBlank, demand, fits, hasTrueIntent, soundCopies } from "./verdict-oracle.ts";
+import {
+  contradictsBlank,
+  demand,
+  fits,
+  hasTrueIntent,
+  isPrimarySound,
+  soundCopies,
+} from "./verdict-oracle.ts";
 
 /** All that the policies make of a verdict; a refusal is null. */
 function* decisions(
@@ -47,6 +54,7 @@ export function demandSafeDecisions(verdict: Verdict, sketch: Sketch): void {
     if (action?.kind === "format") {
       demand(format !== "never" && !neverFormatted.includes(kind), `${kind} is formatted`);
       demand(sketch.sizeBytes >= leastDeviceBytes, "too small a disk is formatted");
+      demand(!isPrimarySound(sketch), "an intact Btrfs is formatted");
       if (format !== "blank") continue;
       demand(
         (kind === "blank" && contradictsBlank(sketch) === null) ||

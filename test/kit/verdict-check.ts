@@ -5,7 +5,9 @@ import { demandSafeDecisions } from "./decision-check.ts";
 import { bytesIn, fields, isSound, primaryPlace, superblockBytes } from "./own-superblock.ts";
 import { bytesOf, diskOf, isZero, type Meter, type Sketch } from "./sketch.ts";
 import {
+  claimedBytes,
   contradictsBlank,
+  contradictsInterrupted,
   demand,
   fits,
   hasTrueIntent,
@@ -28,7 +30,9 @@ const headBytes = 68 * 1024;
 
 function demandBounded({ reads, bytes, longest }: Meter, sketch: Sketch): void {
   // Of a file all data is read, but nothing else.
-  const most = mostBytes + (sketch.isFile ? sketch.blocks.size * 4096 : 0);
+  const ofFile = sketch.isFile ? sketch.blocks.size * 4096 : 0;
+  // Where a format was cut short, the whole head is read, in which mkfs writes.
+  const most = mostBytes + ofFile + (hasTrueIntent(sketch) ? 40 * MiB : 0);
   demand(reads <= mostReads && bytes <= most, `${reads} reads of ${bytes} bytes`);
   demand(longest <= longestRead, `a read of ${longest} bytes`);
 }
@@ -80,7 +84,7 @@ function demandTrue(verdict: Verdict, sketch: Sketch): void {
         "damaged, by a mirror that does not fit",
       );
       demand(
-        isZero(primary) || namesSame(primary, verdict.mirror.block),
+        namesSame(primary, verdict.mirror.block),
         "damaged, but the primary does not name this mirror",
       );
       demandAgreement(
@@ -95,6 +99,7 @@ function demandTrue(verdict: Verdict, sketch: Sketch): void {
     case "interrupted":
       demand(copies.length === 0, "interrupted, beside a sound copy");
       demand(hasTrueIntent(sketch), "interrupted, without a true record");
+      demand(!contradictsInterrupted(sketch), "interrupted, beside what mkfs never wrote");
       break;
     case "hopeless":
       demand(copies.length === 0 && holdsBtrfsMagic(sketch), "hopeless without reason");
@@ -155,7 +160,8 @@ function demandSafeGlance(verdict: Verdict, sketch: Sketch): void {
     // Only the checksum is left to the kernel.
     const primary = bytesOf(sketch, primaryPlace, superblockBytes);
     demand(fits(primary, sketch.sizeBytes), "a glance takes what does not fit");
-    demand(ownerOf(sketch) === null && !hasTrueIntent(sketch), "a glance overlooks an owner");
+    const owner = ownerOf(sketch, claimedBytes(sketch));
+    demand(owner === null && !hasTrueIntent(sketch), "a glance overlooks an owner");
     demand(verdict.kind === "btrfs" || !isPrimarySound(sketch), `a glance takes ${verdict.kind}`);
   }
   const isWarm = verdict.kind === "btrfs" && !meter.failed && !hasTrueIntent(sketch);

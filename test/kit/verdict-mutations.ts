@@ -83,7 +83,7 @@ const whole = (block: Uint8Array): boolean => block.length === superblockBytes;
 function somewhere(random: Random, { sizeBytes }: Sketch): number {
   const near = random.pick([
     ...copyPlaces,
-    intentPlace(sizeBytes),
+    intentPlace,
     0,
     sizeBytes - 4096,
     sizeBytes - MiB,
@@ -214,7 +214,7 @@ const intent: Mutation = (random, sketch) => {
     const at = random.below(512);
     record[at] = (record[at] ?? 0) ^ (1 << random.below(8));
   }
-  const place = random.chance(8) ? somewhere(random, sketch) : intentPlace(sizeBytes);
+  const place = random.chance(8) ? somewhere(random, sketch) : intentPlace;
   return write(sketch, place, record);
 };
 
@@ -225,8 +225,8 @@ const readError: Mutation = (random, sketch) => {
 };
 
 const splice: Mutation = (random, sketch, other) => {
-  const place = random.pick([...copyPlaces, 0, 4096, intentPlace(sketch.sizeBytes)]);
-  const from = random.chance(2) ? place : intentPlace(other.sizeBytes);
+  const place = random.pick([...copyPlaces, 0, 4096, intentPlace]);
+  const from = random.chance(2) ? place : intentPlace;
   return write(sketch, place, bytesOf(other, from, 4096));
 };
 

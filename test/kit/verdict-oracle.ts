@@ -45,24 +45,41 @@ export const isPrimarySound = (sketch: Sketch): boolean =>
 export const fits = (block: Uint8Array, sizeBytes: number): boolean =>
   number(block, "deviceCount") <= 1n && number(block, "deviceBytes") <= BigInt(sizeBytes);
 
-/** An intact record of a format of a disk of just this size, in the middle and on no superblock. */
-export function hasTrueIntent(sketch: Sketch): boolean {
-  const middle = sketch.sizeBytes / 2;
-  const isNearMirror = mirrorPlaces.some((mirror) => Math.abs(mirror - middle) < MiB);
-  const farthest = (isNearMirror ? MiB : 0) + 4096;
-  for (const number of sketch.blocks.keys()) {
-    const place = number * 4096;
-    const isOnMirror = mirrorPlaces.some((mirror) => mirror === place);
-    if (Math.abs(place - middle) > farthest || isOnMirror) continue;
-    const sector = bytesOf(sketch, place, 512);
-    if (sector.length < 512 || !equal(sector.subarray(32, 48), ascii("arcbox-format-v1"))) continue;
-    const view = new DataView(sector.buffer);
-    const isOfThisDisk = view.getBigUint64(48, true) === BigInt(sketch.sizeBytes);
-    const isIntact =
-      view.getUint32(0, true) === crc32c(sector.subarray(32)) && isZero(sector.subarray(4, 32));
-    if (isOfThisDisk && isIntact) return true;
-  }
-  return false;
+/** The size in an intact record of a format of this disk as it is, or was when it was smaller; else null. */
+function recordedBytes(sketch: Sketch): number | null {
+  const sector = bytesOf(sketch, 64 * MiB + 32 * KiB, 512);
+  if (sector.length < 512 || !equal(sector.subarray(32, 48), ascii("arcbox-format-v1")))
+    return null;
+  const view = new DataView(sector.buffer);
+  const size = view.getBigUint64(48, true);
+  const isIntact =
+    view.getUint32(0, true) === crc32c(sector.subarray(32)) && isZero(sector.subarray(4, 32));
+  const isOfThisDisk = size >= BigInt(64 * MiB + 64 * KiB) && size <= BigInt(sketch.sizeBytes);
+  return isIntact && isOfThisDisk ? Number(size) : null;
+}
+
+export const hasTrueIntent = (sketch: Sketch): boolean => recordedBytes(sketch) !== null;
+
+/** Where mkfs puts something: its superblocks and the trees, as seen with strace, a MiB for each. */
+function mayBeOfMkfs(place: number, sizeBytes: number): boolean {
+  if (place === primaryPlace) return true;
+  if (mirrorPlaces.some((mirror) => place >= mirror && place < mirror + 64 * KiB)) return true;
+  const trees = [1, 5, 21, 29, 37].map((mebibytes) => mebibytes * MiB);
+  if (trees.some((start) => place >= start && place < start + MiB)) return true;
+  const most = sizeBytes > 50 * GiB ? GiB : 256 * MiB;
+  const second = 37 * MiB + Math.max(32 * MiB, Math.min(most, sizeBytes / 20));
+  return Math.abs(place - second) <= MiB + 64 * KiB;
+}
+
+/** Something other than zero where mkfs has written nothing, and where it shows. */
+export function contradictsInterrupted(sketch: Sketch): boolean {
+  const sizeBytes = recordedBytes(sketch) ?? 0;
+  const blocks = new Map(
+    [...sketch.blocks].filter(([number]) => !mayBeOfMkfs(number * 4096, sizeBytes)),
+  );
+  const rest = { ...sketch, blocks, unreadable: [] };
+  const isInHead = [...blocks.keys()].some((number) => number * 4096 < 40 * MiB);
+  return isInHead || contradictsBlank(rest) !== null;
 }
 
 export const isHeadZero = (sketch: Sketch): boolean => isZero(bytesOf(sketch, 0, primaryPlace));
@@ -187,12 +204,20 @@ export const foreignMarks: readonly Mark[] = [
   },
 ];
 
-/** The first owner whose whole mark stands on the disk. */
-export function ownerOf(sketch: Sketch): string | null {
+/** What of the disk behind the first MiB belongs to files, by its primary superblock, sound or not. */
+export const claimedBytes = (sketch: Sketch): bigint =>
+  number(bytesOf(sketch, primaryPlace, superblockBytes), "deviceBytes");
+
+/** The first owner whose whole mark stands on the disk, where no file of a Btrfs of this size can have it. */
+export function ownerOf(
+  sketch: Sketch,
+  claimed = isPrimarySound(sketch) ? claimedBytes(sketch) : 0n,
+): string | null {
   for (const { what, pieces } of foreignMarks) {
     const isThere = pieces.every(([place, bytes]) => {
       const at = place(sketch.sizeBytes);
-      return at >= 0 && equal(bytesOf(sketch, at, bytes.length), bytes);
+      const isFileContent = at >= MiB && at < claimed;
+      return at >= 0 && !isFileContent && equal(bytesOf(sketch, at, bytes.length), bytes);
     });
     // libblkid asks the same of ext's short magic: a block size that exists.
     const [blockSize = 9, ...upper] = bytesOf(sketch, 1048, 4);

@@ -4,7 +4,6 @@ import {
   crc32c,
   type FieldName,
   fields,
-  mirrorPlaces,
   primaryPlace,
   sealed,
   superblockBytes,
@@ -80,12 +79,8 @@ function withBtrfs(sketch: Sketch, id: number, numbers: Numbers = {}): Sketch {
     );
 }
 
-/** Where the record of a format belongs: in the middle, a step aside where a superblock stands. */
-export function intentPlace(sizeBytes: number): number {
-  const middle = Math.floor(sizeBytes / 2 / 4096) * 4096;
-  const isNear = mirrorPlaces.some((place) => Math.abs(place - middle) < MiB);
-  return isNear ? middle + MiB : middle;
-}
+/** Where the record of a format belongs: among the 64 KiB that Btrfs keeps free at its first mirror. */
+export const intentPlace = 64 * MiB + 32 * KiB;
 
 /** The record that says "a format of a disk of this size began here". */
 export function intentRecord(sizeBytes: number, id: Uint8Array): Uint8Array {
@@ -108,11 +103,7 @@ const flip = (sketch: Sketch, offset: number): Sketch =>
   write(sketch, offset, Uint8Array.of((bytesOf(sketch, offset, 1)[0] ?? 0) ^ 0x10));
 
 const interrupted = (sketch: Sketch): Sketch =>
-  write(
-    sketch,
-    intentPlace(sketch.sizeBytes),
-    intentRecord(sketch.sizeBytes, new Uint8Array(16).fill(7)),
-  );
+  write(sketch, intentPlace, intentRecord(sketch.sizeBytes, new Uint8Array(16).fill(7)));
 
 const halfFormatted = (sketch: Sketch): Sketch =>
   interrupted(write(sketch, primaryPlace + 64, new TextEncoder().encode("!BHRfS_M")));

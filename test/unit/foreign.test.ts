@@ -1,6 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { judge } from "../../src/volume/verdict.ts";
-import { ascii, GiB, hexBytes, KiB, MiB, type Piece, sparseDisk } from "./support/sparse-disk.ts";
+import fc from "fast-check";
+import { glance, judge } from "../../src/volume/verdict.ts";
+import {
+  ascii,
+  GiB,
+  hexBytes,
+  KiB,
+  MiB,
+  type Piece,
+  sparseDisk,
+  TiB,
+} from "./support/sparse-disk.ts";
 import { copiesOf } from "./support/superblock.ts";
 
 const verdictOf = (sizeBytes: number, ...pieces: readonly Piece[]) =>
@@ -71,6 +81,10 @@ const signatures: readonly (readonly [what: string, named: RegExp, readonly Piec
   ["an MBR, entry 3", /MBR/, mbr(2)],
   ["an MBR, entry 4", /MBR/, mbr(3)],
   ["a protective MBR", /MBR/, mbr(0, "ee")],
+];
+
+/** These stand at the end of the disk, where on a full Btrfs the files of any user lie. */
+const atTheEnd: readonly (readonly [what: string, named: RegExp, readonly Piece[]])[] = [
   ["a backup GPT", /GPT.*backup/, [textAt(GiB - 512, "EFI PART")]],
   ["a backup GPT on 4 KiB sectors", /GPT.*backup/, [textAt(GiB - 4096, "EFI PART")]],
   ["md 1.0", /md RAID.*1\.0/, [hexAt(GiB - 8 * KiB, mdMagic)]],
@@ -89,7 +103,7 @@ const atTheSuperblock: readonly (readonly [what: string, named: RegExp, readonly
 ];
 
 describe("somebody else's disk is refused by name", () => {
-  test.each([...signatures, ...atTheSuperblock])("%s", (_what, named, pieces) => {
+  test.each([...signatures, ...atTheEnd, ...atTheSuperblock])("%s", (_what, named, pieces) => {
     expect(verdictOf(GiB, ...pieces)).toMatchObject({
       kind: "foreign",
       name: expect.stringMatching(named),
@@ -103,6 +117,62 @@ describe("also over a valid Btrfs, whose superblock it leaves alone", () => {
       kind: "foreign",
       name: expect.stringMatching(named),
     });
+  });
+});
+
+describe("at the end of a valid Btrfs, where any user of a container may write", () => {
+  test.each(atTheEnd)(
+    "%s beyond the filesystem's end is refused, and the Btrfs named",
+    (_what, named, pieces) => {
+      const verdict = verdictOf(GiB, ...copiesOf(GiB, { deviceBytes: GiB - 128 * KiB }), ...pieces);
+      expect(verdict).toMatchObject({
+        kind: "foreign",
+        name: expect.stringMatching(named),
+        superblock: { deviceBytes: BigInt(GiB - 128 * KiB) },
+      });
+    },
+  );
+
+  test.each(atTheEnd)("%s inside the filesystem is a file's content", (_what, _named, pieces) => {
+    expect(verdictOf(GiB, ...copiesOf(GiB), ...pieces).kind).toBe("btrfs");
+    const nearly = copiesOf(GiB, { deviceBytes: GiB - 512 });
+    const isInside = pieces.every(([place]) => place < GiB - 512);
+    if (isInside) expect(verdictOf(GiB, ...nearly, ...pieces).kind).toBe("btrfs");
+  });
+
+  test.each(atTheEnd)("%s beside a damaged primary is refused", (_what, named, pieces) => {
+    const [[, block] = [0, new Uint8Array()], ...mirrors] = copiesOf(GiB);
+    const broken = block.slice();
+    broken[1000] = 0xee;
+    expect(verdictOf(GiB, [64 * KiB, broken], ...mirrors, ...pieces)).toMatchObject({
+      kind: "foreign",
+      name: expect.stringMatching(named),
+      superblock: null,
+    });
+  });
+
+  test("no byte is read that a file may hold", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 256 * MiB, max: 8 * TiB }),
+        fc.integer({ min: 0, max: MiB }),
+        (size, rest) => {
+          const claimed = size - rest;
+          const disk = sparseDisk({
+            sizeBytes: size,
+            pieces: copiesOf(size, { deviceBytes: claimed }),
+          });
+          judge(disk, null);
+          glance(disk);
+          const isFile = ([start, end]: readonly [number, number]): boolean =>
+            start < end &&
+            start < claimed &&
+            end > MiB &&
+            ![64 * MiB, 256 * GiB].some((mirror) => start >= mirror && end <= mirror + 64 * KiB);
+          expect(disk.reads.filter(isFile)).toEqual([]);
+        },
+      ),
+    );
   });
 });
 

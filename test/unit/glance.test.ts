@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { encodeIntent, intentOffset } from "../../src/volume/intent.ts";
 import { glance } from "../../src/volume/verdict.ts";
-import { ascii, GiB, KiB, type Piece, sparseDisk } from "./support/sparse-disk.ts";
+import { ascii, GiB, KiB, MiB, type Piece, sparseDisk } from "./support/sparse-disk.ts";
 import { copyAt, flipped, mirrorPlace, primaryPlace, superblock } from "./support/superblock.ts";
 
 const seen = (pieces: readonly Piece[], sizeBytes = GiB) =>
@@ -31,10 +31,13 @@ describe("a glance is not enough", () => {
     ["with two devices", [copyAt(primaryPlace, { deviceCount: 2 })]],
     ["on a disk that shrank by a sector", [copyAt(primaryPlace, { deviceBytes: GiB + 512 })]],
     ["under a GPT", [copyAt(primaryPlace), [512, ascii("EFI PART")]]],
-    ["under a backup GPT at the end", [copyAt(primaryPlace), [GiB - 512, ascii("EFI PART")]]],
+    [
+      "under a backup GPT beyond its end",
+      [copyAt(primaryPlace, { deviceBytes: GiB - MiB }), [GiB - 512, ascii("EFI PART")]],
+    ],
     [
       "beside an intent record",
-      [copyAt(primaryPlace), [intentOffset(GiB), encodeIntent(GiB, new Uint8Array(16))]],
+      [copyAt(primaryPlace), [intentOffset, encodeIntent(GiB, new Uint8Array(16))]],
     ],
     ["on a blank disk", []],
   ];

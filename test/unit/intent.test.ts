@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { mirrorOffsets, superblockBytes } from "../../src/btrfs/superblock.ts";
-import { encodeIntent, hasIntent, intentBytes, intentOffset } from "../../src/volume/intent.ts";
+import {
+  encodeIntent,
+  hasIntent,
+  intendedBytes,
+  intentBytes,
+  intentOffset,
+  leastIntentDeviceBytes,
+} from "../../src/volume/intent.ts";
 import { GiB, KiB, MiB, type Piece, sparseDisk, TiB } from "./support/sparse-disk.ts";
 import { flipped } from "./support/superblock.ts";
 
@@ -10,56 +17,45 @@ const found = (sizeBytes: number, ...pieces: readonly Piece[]): boolean =>
   hasIntent(sparseDisk({ sizeBytes, pieces }));
 
 test("a record that was written is found, on a disk of any size and with any id", () => {
-  const sizes = fc.integer({ min: 8 * KiB, max: 16 * TiB });
+  const sizes = fc.integer({ min: leastIntentDeviceBytes, max: 16 * TiB });
   const ids = fc.uint8Array({ minLength: 16, maxLength: 16 });
   fc.assert(
     fc.property(sizes, ids, (size, anyId) =>
-      found(size, [intentOffset(size), encodeIntent(size, anyId)]),
+      found(size, [intentOffset, encodeIntent(size, anyId)]),
     ),
   );
 });
 
-test("it is one block, aligned, in the middle, and no copy of a superblock is there", () => {
-  for (const size of [
-    114_294_784,
-    128 * MiB,
-    GiB,
-    GiB + 512,
-    512 * GiB,
-    512 * GiB + 4096,
-    8 * TiB,
-  ]) {
-    const offset = intentOffset(size);
-    expect(offset % 4096).toBe(0);
-    // On 128 MiB and 512 GiB a mirror of the superblock stands in the very middle.
-    const isOnMirror = mirrorOffsets.some((mirror) => Math.abs(mirror - size / 2) < MiB);
-    const away = Math.abs(offset - size / 2);
-    if (isOnMirror) expect(away).toBeGreaterThanOrEqual(MiB - 4096);
-    else expect(away).toBeLessThanOrEqual(4096);
-    for (const mirror of mirrorOffsets) {
-      expect(Math.abs(offset - mirror)).toBeGreaterThanOrEqual(superblockBytes);
-    }
-    expect(offset + intentBytes).toBeLessThanOrEqual(size);
-    expect(encodeIntent(size, id)).toHaveLength(4096);
-  }
+test("a disk that has grown since tells the size that it had", () => {
+  const pieces: readonly Piece[] = [[intentOffset, encodeIntent(GiB, id)]];
+  expect(intendedBytes(sparseDisk({ sizeBytes: 8 * TiB, pieces }))).toBe(GiB);
+});
+
+test("it is one block among the 64 KiB that Btrfs keeps free at its first mirror, and on no copy", () => {
+  const [mirror] = mirrorOffsets;
+  expect(intentOffset % 4096).toBe(0);
+  expect(intentOffset).toBeGreaterThanOrEqual(mirror + superblockBytes);
+  expect(intentOffset + intentBytes).toBeLessThanOrEqual(mirror + 64 * KiB);
+  expect(leastIntentDeviceBytes).toBeGreaterThanOrEqual(intentOffset + intentBytes);
+  expect(encodeIntent(GiB, id)).toHaveLength(4096);
 });
 
 describe("no record is", () => {
-  const offset = intentOffset(GiB);
+  const offset = intentOffset;
   const record = encodeIntent(GiB, id);
 
   test("an empty disk, whatever its size", () => {
     for (const size of [0, 1, 512, 4096, 8192, GiB]) expect(found(size)).toBe(false);
   });
 
-  test("one for a disk of another size, though it stands in the middle of this one", () => {
-    for (const size of [GiB - 4096, GiB + 512, 2 * GiB]) {
+  test("one for a larger disk, or for one too small to have a place for it", () => {
+    for (const size of [GiB + 512, 2 * GiB, 64 * MiB, 0, 2 ** 63]) {
       expect(found(GiB, [offset, encodeIntent(size, id)])).toBe(false);
     }
   });
 
   test("one that stands elsewhere", () => {
-    for (const place of [0, 4096, offset - 4096, offset + 4096, offset + 512]) {
+    for (const place of [0, 4096, GiB / 2, offset - 4096, offset + 4096, offset + 512]) {
       expect(found(GiB, [place, record])).toBe(false);
     }
   });
@@ -86,7 +82,7 @@ describe("no record is", () => {
 });
 
 test("a record is found again whatever stands behind its one sector", () => {
-  const offset = intentOffset(GiB);
+  const offset = intentOffset;
   const tail = new Uint8Array(3584).fill(0x99);
   expect(found(GiB, [offset, encodeIntent(GiB, id)], [offset + 512, tail])).toBe(true);
 });
@@ -96,6 +92,6 @@ test("two formats of one disk do not have the same record", () => {
 });
 
 test("a read error there is thrown, never taken for no record", () => {
-  const disk = sparseDisk({ sizeBytes: GiB, unreadable: [[GiB / 2, GiB / 2 + 512]] });
+  const disk = sparseDisk({ sizeBytes: GiB, unreadable: [[intentOffset, intentOffset + 512]] });
   expect(() => hasIntent(disk)).toThrow("EIO");
 });

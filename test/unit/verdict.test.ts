@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { encodeIntent, intentOffset } from "../../src/volume/intent.ts";
+import { encodeIntent, intentOffset, leastIntentDeviceBytes } from "../../src/volume/intent.ts";
 import { judge, type Verdict } from "../../src/volume/verdict.ts";
 import {
   ascii,
@@ -43,8 +43,8 @@ const zeroPrimary = primaryOf(new Uint8Array(4096));
 const garbage = primaryOf(new Uint8Array(4096).fill(0x77));
 const wipedPrimary = primaryOf(filled(sound, field.magic, 8));
 const gpt: Piece = [512, ascii("EFI PART")];
-const intent = (sizeBytes: number, recordedBytes = sizeBytes): Piece => [
-  intentOffset(sizeBytes),
+const intent = (recordedBytes: number): Piece => [
+  intentOffset,
   encodeIntent(recordedBytes, new Uint8Array(16).fill(7)),
 ];
 
@@ -93,7 +93,8 @@ describe("the decisions in the order of the contract, each with what would be de
     ],
     ["one byte flipped", "damaged", [flippedPrimary, mirror]],
     ["one byte flipped, an intent record", "damaged", [flippedPrimary, mirror, intent(GiB)]],
-    ["sector zeroed", "damaged", [zeroPrimary, mirror]],
+    ["sector zeroed: nobody says whose mirror it is", "ambiguous", [zeroPrimary, mirror]],
+    ["sector zeroed, an intent record", "ambiguous", [zeroPrimary, mirror, intent(GiB)]],
     ["the mirror copied to 64 KiB as it is", "damaged", [primaryOf(mirror[1]), mirror]],
     [
       "fsid destroyed, the device's entry legible",
@@ -143,7 +144,29 @@ describe("the decisions in the order of the contract, each with what would be de
       [copyAt(primaryPlace, { magic: "!BHRfS_M" }), intent(GiB)],
     ],
     ["nothing but an intent record", "interrupted", [intent(GiB)]],
-    ["an intent record, and what else mkfs left", "interrupted", [oneByte(1_000_000), intent(GiB)]],
+    [
+      "an intent record, and what else mkfs left",
+      "interrupted",
+      [oneByte(MiB + 5), oneByte(37 * MiB + 5), oneByte((37 + 51) * MiB + 200_000), intent(GiB)],
+    ],
+    [
+      "an intent record of a smaller disk, and what mkfs left on it",
+      "interrupted",
+      [oneByte(5 * MiB), oneByte(69 * MiB + 5), intent(256 * MiB)],
+    ],
+    ["an intent record, and a byte in front", "unknown", [oneByte(1_000_000), intent(GiB)]],
+    ["an intent record, and a byte between", "unknown", [oneByte(3 * MiB), intent(GiB)]],
+    ["an intent record, and a byte at the end", "unknown", [oneByte(GiB - 1), intent(GiB)]],
+    [
+      "an intent record, and a byte in a sample",
+      "unknown",
+      [oneByte(GiB / 2 + 2 * MiB), intent(GiB)],
+    ],
+    [
+      "mkfs's temporary magic and an intent record, and a byte at the end",
+      "hopeless",
+      [copyAt(primaryPlace, { magic: "!BHRfS_M" }), oneByte(GiB - 1), intent(GiB)],
+    ],
     ["one byte flipped, no mirror", "hopeless", hopelessOn1GiB],
     ["the magic alone", "hopeless", [[primaryPlace + field.magic, ascii("_BHRfS_M")]]],
     ["the temporary magic alone", "hopeless", [[primaryPlace + field.magic, ascii("!BHRfS_M")]]],
@@ -162,7 +185,8 @@ describe("the decisions in the order of the contract, each with what would be de
       "hopeless",
       [copyAt(primaryPlace, { checksumType: 9 }), copyAt(mirrorPlace, { checksumType: 9 })],
     ],
-    ["an intent record for another size", "unknown", [intent(GiB, GiB + 4096)]],
+    ["an intent record for a larger disk", "unknown", [intent(GiB + 4096)]],
+    ["an intent record in the middle, where it once was", "unknown", [[GiB / 2, intent(GiB)[1]]]],
     ["zeros", "blank", []],
     ["a byte", "unknown", [oneByte(1_000_000)]],
   ];
@@ -233,8 +257,8 @@ describe("a damaged superblock is rebuilt only from the mirror that is beyond do
       ],
     ],
     [
-      "a zeroed primary, both agree",
-      "damaged",
+      "a zeroed primary, both agree: only when asked",
+      "ambiguous",
       6,
       [
         zeroPrimary,
@@ -290,18 +314,18 @@ describe("a damaged superblock is rebuilt only from the mirror that is beyond do
 
   test("a mirror of a multi-device Btrfs makes no data volume", () => {
     const parts = { deviceCount: 2 };
-    expect(kindOf(GiB, zeroPrimary, copyAt(mirrorPlace, parts))).toBe("multi-device");
+    expect(kindOf(GiB, flippedPrimary, copyAt(mirrorPlace, parts))).toBe("multi-device");
   });
 
   test("a mirror of a larger filesystem shows that the disk was shrunk", () => {
     const parts = { deviceBytes: GiB + 512 };
-    expect(kindOf(GiB, zeroPrimary, copyAt(mirrorPlace, parts))).toBe("shrunk");
+    expect(kindOf(GiB, flippedPrimary, copyAt(mirrorPlace, parts))).toBe("shrunk");
   });
 
   test("a mirror counts only where this disk has its place", () => {
     const copy: Piece = [mirrorPlace, superblock({ address: mirrorPlace, deviceBytes: 64 * MiB })];
-    expect(kindOf(mirrorPlace + 4096, zeroPrimary, copy)).not.toBe("damaged");
-    expect(kindOf(mirrorPlace + 4608, zeroPrimary, copy)).toBe("damaged");
+    expect(kindOf(mirrorPlace + 4096, flippedPrimary, copy)).not.toBe("damaged");
+    expect(kindOf(mirrorPlace + 4608, flippedPrimary, copy)).toBe("damaged");
   });
 
   test("the wrong block and the mirror are handed on as they were read", () => {
@@ -404,9 +428,13 @@ describe("a read error is never taken for a blank disk", () => {
       [flippedPrimary],
     ],
     ["the mirror, of zeros", [mirrorPlace, mirrorPlace + 1], []],
-    ["the intent record's place", [GiB / 2, GiB / 2 + 1], []],
+    ["the intent record's place", [intentOffset, intentOffset + 1], []],
     ["the last sector", [GiB - 512, GiB], []],
-    ["the last sector, over a valid Btrfs", [GiB - 512, GiB], [primary, mirror]],
+    [
+      "the last sector, beyond the end of a valid Btrfs",
+      [GiB - 512, GiB],
+      [copyAt(primaryPlace, { deviceBytes: GiB - 4096 })],
+    ],
     ["the end of the first 2 MiB", [2 * MiB - 1, 2 * MiB], []],
     ["the start of the last 1 MiB", [GiB - MiB, GiB - MiB + 1], []],
     ["ext4's backup superblock", [128 * MiB, 128 * MiB + 1], []],
@@ -490,8 +518,8 @@ describe("a disk of any size is judged", () => {
     expect(kindOf(size, ...copiesOf(size, { deviceBytes: size + 1 }))).toBe("shrunk");
   });
 
-  test.each(all.filter((size) => size >= 8192))(
-    "%i bytes: an intent record is found in the middle",
+  test.each(all.filter((size) => size >= leastIntentDeviceBytes))(
+    "%i bytes: an intent record is found",
     (size) => {
       expect(kindOf(size, intent(size))).toBe("interrupted");
     },

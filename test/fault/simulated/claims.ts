@@ -15,10 +15,9 @@ const contentOf = (world: World, scene: Scene): Blocks =>
   storageOf(world, scene)?.content() ?? new Map();
 
 /** Where a run that keeps or repairs a filesystem may write, and the kernel for it. */
-function mayBeWritten(scene: Scene): (offset: number) => boolean {
-  const bytes = scene.start.sizeBytes;
-  const places = [primaryOffset, ...mirrorPlaces, recordPlace(bytes)];
-  const trees = [5 * MiB, 22 * MiB];
+function mayBeWritten(): (offset: number) => boolean {
+  const places = [primaryOffset, ...mirrorPlaces, recordPlace];
+  const trees = [5 * MiB, 21 * MiB];
   return (offset) =>
     places.includes(offset) || trees.some((start) => offset >= start && offset < start + MiB);
 }
@@ -29,7 +28,7 @@ function mayBeWritten(scene: Scene): (offset: number) => boolean {
  */
 export function nothingLost(before: World, after: World, scene: Scene, touched: boolean): string[] {
   if (scene.action === "format") return [];
-  const mayDiffer = touched ? mayBeWritten(scene) : () => false;
+  const mayDiffer = touched ? mayBeWritten() : () => false;
   const broken: string[] = [];
   if (!sameContent(contentOf(before, scene), contentOf(after, scene), mayDiffer)) {
     broken.push("bytes of the disk were changed");
@@ -53,8 +52,6 @@ export function nothingLost(before: World, after: World, scene: Scene, touched: 
 export function onlyAllowedWrites(world: World, scene: Scene): string[] {
   const broken: string[] = [];
   const { action, start, device } = scene;
-  const sizes = [start.sizeBytes, scene.options.sizeBytes ?? 0];
-  const records = sizes.map(recordPlace);
   const mayFormat = action === "format";
   const copies = [primaryOffset, ...mirrorPlaces];
   for (const effect of world.effects) {
@@ -62,7 +59,7 @@ export function onlyAllowedWrites(world: World, scene: Scene): string[] {
     if (effect.kind !== "write" || effect.by !== "program") continue;
     const { length } = effect;
     const offset = effect.offset - (effect.offset % 4096);
-    const isRecord = records.includes(offset) && (mayFormat || start.record);
+    const isRecord = offset === recordPlace && (mayFormat || start.record);
     const isRepair = offset === primaryOffset && (mayFormat || action === "repair");
     const isErasure = mayFormat && start.verdict !== "blank" && copies.includes(offset);
     if (effect.device !== device || length > 4096 || !(isRecord || isRepair || isErasure)) {

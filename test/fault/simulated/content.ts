@@ -33,20 +33,18 @@ export interface Content {
 const labelOf = "arcbox-data";
 
 /** Where the record of a format stands; written down a second time. */
-export function recordPlace(deviceBytes: number): number {
-  const middle = Math.floor(deviceBytes / 8192) * 4096;
-  return mirrorPlaces.some((place) => Math.abs(place - middle) < MiB) ? middle + MiB : middle;
-}
+export const recordPlace = 64 * MiB + 32 * KiB;
+
+/** Of the ways to be foreign, `paint` has seven; in the second an intact Btrfs lies under a GPT. */
+export const isOverIntact = ({ verdict, variant }: Pick<Content, "verdict" | "variant">): boolean =>
+  verdict === "foreign" && variant % 7 === 1;
 
 /** Makes the disk what the verdict says. All of it is flushed. */
 export function paint(storage: Storage, content: Content, seed: number): void {
   const random = new Random(seed);
   painters[content.verdict](storage, content, random);
   if (content.record) {
-    storage.write(
-      encodeIntent(storage.sizeBytes, random.bytes(16)),
-      recordPlace(storage.sizeBytes),
-    );
+    storage.write(encodeIntent(storage.sizeBytes, random.bytes(16)), recordPlace);
   }
   storage.flush();
 }
@@ -112,7 +110,6 @@ const painters: Record<Verdict["kind"], Painter> = {
     one(
       storage,
       [
-        damage((block) => block.fill(0)),
         damage(flip(299)),
         damage(flip(72)),
         damage(flip(2)),
@@ -128,6 +125,7 @@ const painters: Record<Verdict["kind"], Painter> = {
       storage,
       [
         () => storage.write(garbage(random), primaryOffset),
+        () => edit(storage, primaryOffset, (block) => block.fill(0)),
         () => {
           storage.write(Uint8Array.of(0x5a), 3000);
           edit(storage, primaryOffset, flip(299));
@@ -138,7 +136,7 @@ const painters: Record<Verdict["kind"], Painter> = {
   },
   interrupted: (storage, content, random) => {
     const record = encodeIntent(storage.sizeBytes, random.bytes(16));
-    storage.write(record, recordPlace(storage.sizeBytes));
+    storage.write(record, recordPlace);
     const steps = mkfsSteps(storage, labelOf, random);
     // The last of them put the magic right: then it is no longer interrupted.
     const copies = storage.sizeBytes > mirrorPlaces[1] + blockBytes ? 3 : 2;
@@ -176,14 +174,15 @@ const painters: Record<Verdict["kind"], Painter> = {
     const { sizeBytes } = storage;
     storage.write(garbage(random, 3 * blockBytes), 8 * MiB);
     const gpt = () => storage.write(utf8("EFI PART"), 512);
+    const gptOverBtrfs = () => {
+      sound(storage, content, random);
+      gpt();
+    };
     one(
       storage,
       [
         () => storage.write(Uint8Array.of(0x53, 0xef), 0x438),
-        () => {
-          sound(storage, content, random);
-          gpt();
-        },
+        gptOverBtrfs,
         gpt,
         () => storage.write(Uint8Array.of(0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe), 0),
         () =>
@@ -208,7 +207,7 @@ const painters: Record<Verdict["kind"], Painter> = {
     storage.write(garbage(random, 512), place);
   },
   unreadable: (storage, { variant }) => {
-    const places = [0, primaryOffset, storage.sizeBytes - 4 * KiB, recordPlace(storage.sizeBytes)];
+    const places = [0, primaryOffset, storage.sizeBytes - 4 * KiB, recordPlace];
     storage.bad = new Set([Math.floor((places[variant % places.length] ?? 0) / blockBytes)]);
   },
 };

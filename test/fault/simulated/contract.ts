@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../../../src/volume/error.ts";
 import type { FormatPolicy, RepairPolicy } from "../../../src/volume/options.ts";
 import type { Verdict } from "../../../src/volume/verdict.ts";
+import { isOverIntact } from "./content.ts";
 import type { Start } from "./start.ts";
 
 const formattedBy: Record<FormatPolicy, readonly Verdict["kind"][]> = {
@@ -17,10 +18,11 @@ const repairedBy: Record<RepairPolicy, readonly Verdict["kind"][]> = {
 export type Action = "keep" | "repair" | "format" | "refuse";
 
 /** Section 4 of the contract once more, as a table. */
-export function actionOf({ verdict, format, repair, chosenBy }: Start): Action {
+export function actionOf(start: Start): Action {
+  const { verdict, format, repair, chosenBy } = start;
   if (verdict === "btrfs" || verdict === "mounted") return "keep";
   if (repairedBy[repair ?? "auto"].includes(verdict)) return "repair";
-  const mayFormat = chosenBy !== "label";
+  const mayFormat = chosenBy !== "label" && !isOverIntact(start);
   return mayFormat && formattedBy[format ?? "blank"].includes(verdict) ? "format" : "refuse";
 }
 

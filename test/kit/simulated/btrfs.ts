@@ -22,7 +22,7 @@ import { directory, type Entry, type Tree } from "./tree.ts";
 const rootField = 80;
 const treeHeaderBytes = 8;
 /** Two places for trees, used in turn; no copy of the superblock and no intent record is near them. */
-const treePlaces = [5 * 1024 * 1024, 22 * 1024 * 1024] as const;
+const treePlaces = [5 * 1024 * 1024, 21 * 1024 * 1024] as const;
 
 export const emptyTree = (): Tree => new Map<string, Entry>([["", directory(256)]]);
 
