@@ -34,7 +34,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "--device",
     value: "DISK",
-    help: "the disk: a path, serial=ID, uuid=UUID or label=NAME (default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
+    help: "the disk: a path, serial=ID, uuid=UUID or label=NAME (also UUID= and LABEL=, as in fstab; default: arcbox.docker_data_device= on the kernel command line, /dev/arcboxhvc1, /dev/vdb)",
     completes: "device",
     rivals: ["--image", "--size"],
     actions: available,
@@ -155,15 +155,21 @@ function oneOf<T extends string>(name: string, values: readonly T[], text: strin
   throw usage(`${name} ${shown(text)} is not known`, `use one of: ${values.join(", ")}`);
 }
 
-/** Absolute, so that it means the same wherever it is used and shows in a report as what it is. */
-function absolute(name: string, path: string): string {
+/** A path as it was typed, of which every byte arrived. */
+function wholePath(name: string, path: string): string {
   if (path === "") throw usage(`${name} is empty`);
   // Bytes that are not UTF-8 arrive as U+FFFD, and would lead to another file.
   if (path.includes("\ufffd")) throw usage(`${name} is not UTF-8`);
   if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
-  let whole = path.startsWith("/") ? path : `${process.cwd()}/${path}`;
-  while (whole.length > 1 && whole.endsWith("/")) whole = whole.slice(0, -1);
-  return whole;
+  return path.replace(/(?<=.)\/+$/s, "");
+}
+
+/** Absolute, so that it means the same wherever it is used and shows in a report as what it is. */
+function absolute(name: string, path: string): string {
+  const given = wholePath(name, path);
+  if (given.startsWith("/")) return given;
+  const folder = process.cwd();
+  return `${folder === "/" ? "" : folder}/${given}`;
 }
 
 /** The values that were given, by option name. Throws `usage` for anything that is not an option. */
@@ -175,6 +181,7 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
   try {
     values = arg(schema, { argv: [...argv] });
   } catch (error) {
+    refuseNegative(argv);
     throw usage(error instanceof Error ? error.message : String(error), help);
   }
   const [extra] = Array.isArray(values._) ? values._ : [];
@@ -186,6 +193,16 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
       return typeof value === "string" ? parse(value) : undefined;
     },
   };
+}
+
+/** To `arg` a number below zero is an option that nobody knows. Throws what is said of it as a value. */
+function refuseNegative(argv: readonly string[]): void {
+  for (const [i, word] of argv.entries()) {
+    const value = argv[i + 1] ?? "";
+    if (!/^-\.?\d/.test(value)) continue;
+    if (word === "--wait") parseWait(value);
+    if (word === "--size") parseSize(value);
+  }
 }
 
 /**
@@ -237,7 +254,7 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
   }
   const options = {
     device: map("--device", (value) =>
-      parseSelector(value) === null ? absolute("--device", value) : value,
+      parseSelector(value) === null ? wholePath("--device", value) : value,
     ),
     image: map("--image", (value) => absolute("--image", value)),
     sizeBytes: map("--size", parseSize),

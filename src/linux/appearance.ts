@@ -1,5 +1,4 @@
 import { Errno, isErrno, SystemError } from "./errno.ts";
-import { withFd } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** linux/inotify.h: a name came into the directory, or the directory itself went. */
@@ -54,31 +53,61 @@ function drain(kernel: Kernel, fd: number): void {
   }
 }
 
+/** How often to look where nothing announces a change. */
+const pollMs = 20;
+
+/** Gives null when the kernel has none left (inotify(7), max_user_instances), or does not allow it. */
+function openedOrNull(open: () => number, onRefusal: (error: SystemError) => void): number | null {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    onRefusal(error);
+    return null;
+  }
+}
+
 /**
  * Waits until `look` gives something but null, or `waitMs` has passed (then null). It looks
  * again when the kernel announces a change of any device (node, medium, size) and
- * when a name appears on the way to one of the absolute `paths`; in between it sleeps.
+ * when a name appears on the way to one of the absolute `paths`; in between it sleeps. Where
+ * the kernel announces nothing it looks again and again, and tells `note` of it.
  */
 export function waitForAppearance<T>(
   kernel: Kernel,
   paths: readonly string[],
   waitMs: number,
   look: () => T | null,
+  note: (text: string) => void,
 ): T | null {
   const deadlineMs = kernel.nowMs() + waitMs;
-  return withFd(kernel, kernel.openUevents(), (uevents) =>
-    withFd(kernel, kernel.openInotify(), (inotify) => {
-      for (;;) {
-        // Watch first, then look: what appears between the two is not missed.
-        for (const path of paths) watchWay(kernel, inotify, path);
-        const found = look();
-        if (found !== null) return found;
-        const leftMs = deadlineMs - kernel.nowMs();
-        if (leftMs <= 0) return null;
-        kernel.waitReadable([uevents, inotify], leftMs);
-        drain(kernel, uevents);
-        drain(kernel, inotify);
+  let isPolling = false;
+  const poll = ({ message }: SystemError): void => {
+    if (!isPolling)
+      note(`waited by looking every ${pollMs} ms: the kernel announces nothing, ${message}`);
+    isPolling = true;
+  };
+  const uevents = openedOrNull(() => kernel.openUevents(), poll);
+  const inotify = paths.length === 0 ? null : openedOrNull(() => kernel.openInotify(), poll);
+  const fds = [uevents, inotify].filter((fd) => fd !== null);
+  try {
+    for (;;) {
+      // Watch first, then look: what appears between the two is not missed.
+      try {
+        if (inotify !== null) for (const path of paths) watchWay(kernel, inotify, path);
+      } catch (error) {
+        // No watch is left (max_user_watches), or not the right to one.
+        if (!(error instanceof SystemError)) throw error;
+        poll(error);
       }
-    }),
-  );
+      const found = look();
+      if (found !== null) return found;
+      const leftMs = deadlineMs - kernel.nowMs();
+      if (leftMs <= 0) return null;
+      kernel.waitReadable(fds, isPolling ? Math.min(leftMs, pollMs) : leftMs);
+      for (const fd of fds) drain(kernel, fd);
+    }
+  } finally {
+    for (const fd of fds) kernel.close(fd);
+  }
 }

@@ -6,17 +6,38 @@ import { struct, u32, u64 } from "./struct.ts";
 /** linux/fs.h; BLKGETSIZE64 is declared with a size_t. */
 const BLKROGET = io(0x12, 94);
 const BLKFLSBUF = io(0x12, 97);
+const BLKSSZGET = io(0x12, 104);
 const BLKGETSIZE64 = ior(0x12, 114, 8);
 
 const answer32 = struct(4, { value: u32(0) });
 const answer64 = struct(8, { value: u64(0) });
 
-/** Size in bytes; 0 for a node without a medium. */
-export function deviceSizeBytes(kernel: Kernel, fd: number): number {
+/** No disk has larger sectors (BLK_MAX_BLOCK_SIZE of linux/blkdev.h), so of most sizes no more is asked. */
+const largestSectorBytes = 65_536n;
+
+export interface DeviceSize {
+  /** Whole sectors only; 0 for a node without a medium. Above `Number.MAX_SAFE_INTEGER` it is not exact. */
+  readonly sizeBytes: number;
+  /**
+   * The device goes on for less than a sector, which nobody can read or write: a loop device of 4,096-byte
+   * sectors over a file of another size.
+   */
+  readonly isRagged: boolean;
+}
+
+export function deviceSize(kernel: Kernel, fd: number): DeviceSize {
   const buffer = answer64.encode({});
   kernel.ioctl(fd, BLKGETSIZE64, buffer);
-  return Number(answer64.decode(buffer).value);
+  const { value } = answer64.decode(buffer);
+  if (value % largestSectorBytes === 0n) return { sizeBytes: Number(value), isRagged: false };
+  const sector = answer32.encode({});
+  kernel.ioctl(fd, BLKSSZGET, sector);
+  const rest = value % BigInt(answer32.decode(sector).value);
+  return { sizeBytes: Number(value - rest), isRagged: rest !== 0n };
 }
+
+export const deviceSizeBytes = (kernel: Kernel, fd: number): number =>
+  deviceSize(kernel, fd).sizeBytes;
 
 export function isDeviceReadOnly(kernel: Kernel, fd: number): boolean {
   const buffer = answer32.encode({});

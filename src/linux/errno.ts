@@ -26,6 +26,7 @@ export const Errno = {
   EPIPE: 32,
   EAGAIN: 11,
   ENAMETOOLONG: 36,
+  ENOLCK: 37,
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,

@@ -70,6 +70,16 @@ export function readTextOrNull(kernel: Kernel, path: string): string | null {
   }
 }
 
+/** The same of a file that is one line, which may hold a path: only the newline that ends it is left out. */
+export function readLineOrNull(kernel: Kernel, path: string): string | null {
+  try {
+    return readText(kernel, path).replace(/\n$/, "");
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT, Errno.ENODEV, Errno.ENXIO, Errno.EACCES)) return null;
+    throw error;
+  }
+}
+
 /** Reads until `buffer` is full; false at the end of the file. */
 export function readExactly(
   kernel: Kernel,

@@ -49,6 +49,10 @@ export interface Kernel {
   pageBytes(): number;
   /** ioctl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** fcntl(2) with a buffer that may be written to. Gives its return value. */
+  fcntl(fd: number, command: number, argument: Uint8Array): number;
+  /** fstatfs(2): how much the filesystem of an open file has left. */
+  fstatfs(fd: number): FilesystemSpace;
   /** flock(2) without waiting: false when somebody else holds the lock. */
   tryLock(fd: number): boolean;
   mount(source: string, target: string, type: string, flags: number, data: string): void;
@@ -83,6 +87,8 @@ export interface FileStatus {
   readonly mode: number;
   readonly inode: bigint;
   readonly sizeBytes: number;
+  /** What of it takes space: holes do not. */
+  readonly allocatedBytes: number;
   readonly linkCount: number;
   /** The filesystem the file is on. */
   readonly device: string;
@@ -90,6 +96,13 @@ export interface FileStatus {
   readonly nodeDevice: string;
   /** The mount the file was reached through: first field of its mountinfo line (Linux 5.8). */
   readonly mountId: number;
+}
+
+/** Numbers that a filesystem may make up: of a network or FUSE filesystem both may be 0. */
+export interface FilesystemSpace {
+  readonly totalBytes: number;
+  /** What a plain user may still write: some keep the rest for root. */
+  readonly availableBytes: number;
 }
 
 export interface ProgramResult {

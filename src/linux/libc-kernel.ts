@@ -1,7 +1,7 @@
 import { read } from "bun:ffi";
 import { blkidName } from "./blkid.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
-import type { FileStatus, Kernel, ProgramResult } from "./kernel.ts";
+import type { FilesystemSpace, FileStatus, Kernel, ProgramResult } from "./kernel.ts";
 import { O_CLOEXEC } from "./kernel.ts";
 import { asPointer, openCommon, openRare } from "./libc.ts";
 import { i32, raw, struct, u16, u32, u64 } from "./struct.ts";
@@ -10,6 +10,8 @@ import { cString, fromUtf8, textUntilNul } from "./text.ts";
 /** asm-generic/unistd.h; these two have one number on every architecture, or are named. */
 const SYS_openat2 = 437;
 const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
+const SYS_fcntl = process.arch === "arm64" ? 25 : 72;
+const SYS_fstatfs = process.arch === "arm64" ? 44 : 138;
 
 /** linux/openat2.h, struct open_how */
 const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
@@ -20,6 +22,8 @@ const statxFields = struct(256, {
   mode: u16(28),
   inode: u64(32),
   sizeBytes: u64(40),
+  /** In units of 512 bytes. */
+  blocks: u64(48),
   nodeMajor: u32(128),
   nodeMinor: u32(132),
   deviceMajor: u32(136),
@@ -28,6 +32,13 @@ const statxFields = struct(256, {
 });
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_MNT_ID = 0x1000;
+
+/** asm-generic/statfs.h, struct statfs of 64-bit machines; counts of blocks. */
+const statfsFields = struct(120, {
+  blockBytes: u64(8),
+  blocks: u64(16),
+  availableBlocks: u64(32),
+});
 
 /** linux/netlink.h, struct sockaddr_nl; group 1 is the kernel's own broadcast. */
 const sockaddrNetlink = struct(12, { family: u16(0), portId: u32(4), groups: u32(8) });
@@ -186,6 +197,7 @@ export class LibcKernel implements Kernel {
       mode: view.getUint16(at.mode.offset, true),
       inode: view.getBigUint64(at.inode.offset, true),
       sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
+      allocatedBytes: Number(view.getBigUint64(at.blocks.offset, true)) * 512,
       linkCount: view.getUint32(at.linkCount.offset, true),
       device: `${deviceMajor}:${deviceMinor}`,
       nodeDevice: `${nodeMajor}:${nodeMinor}`,
@@ -240,6 +252,21 @@ export class LibcKernel implements Kernel {
       this.#libc.ioctl(fd, request, typeof argument === "number" ? asPointer(argument) : argument),
       "ioctl",
     );
+  }
+
+  fcntl(fd: number, command: number, argument: Uint8Array): number {
+    const result = this.#libc.syscall(SYS_fcntl, fd, asPointer(command), argument, 0);
+    return this.#check(result, "fcntl");
+  }
+
+  fstatfs(fd: number): FilesystemSpace {
+    const buffer = statfsFields.encode({});
+    this.#retried("fstatfs", undefined, () => this.#libc.syscall(SYS_fstatfs, fd, buffer, null, 0));
+    const { blockBytes, blocks, availableBlocks } = statfsFields.decode(buffer);
+    return {
+      totalBytes: Number(blocks * blockBytes),
+      availableBytes: Number(availableBlocks * blockBytes),
+    };
   }
 
   tryLock(fd: number): boolean {

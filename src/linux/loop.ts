@@ -1,5 +1,5 @@
 import { Errno, isErrno } from "./errno.ts";
-import { listDirectory, procPath, readTextOrNull, statOrNull, withFd } from "./files.ts";
+import { listDirectory, namesIn, procPath, readLineOrNull, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -54,13 +54,32 @@ interface Backing {
   readonly sizeLimit: bigint;
 }
 
-/** Asks an attached loop device; throws ENXIO for one that is not. */
-export function backingOf(kernel: Kernel, path: string): Backing {
+/** Asks an open loop device; throws ENXIO for one that is not attached, ENOTTY for another device. */
+function backingOf(kernel: Kernel, fd: number): Backing {
   const info = loopInfo.encode({});
-  const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
-  withFd(kernel, fd, () => kernel.ioctl(fd, LOOP_GET_STATUS64, info));
+  kernel.ioctl(fd, LOOP_GET_STATUS64, info);
   const { device, nodeDevice, ...rest } = loopInfo.decode(info);
   return { ...rest, device: deviceText(device), nodeDevice: deviceText(nodeDevice) };
+}
+
+/** The same of a loop device by its path. */
+export const backingAt = (kernel: Kernel, path: string): Backing =>
+  withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => backingOf(kernel, fd));
+
+const isPartial = ({ offset, sizeLimit }: Backing): boolean => offset !== 0n || sizeLimit !== 0n;
+
+const isBackedBy = ({ device, inode }: Backing, file: FileStatus): boolean =>
+  inode === file.inode && device === file.device;
+
+/** Whether an open loop device shows the whole of this file. */
+export function showsWhole(kernel: Kernel, fd: number, file: FileStatus): boolean {
+  try {
+    const backing = backingOf(kernel, fd);
+    return isBackedBy(backing, file) && !isPartial(backing);
+  } catch (error) {
+    if (isErrno(error, Errno.ENXIO)) return false;
+    throw error;
+  }
 }
 
 /** The loop devices whose backing file is the open file `image`. */
@@ -75,42 +94,43 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
     const path = `/dev/${name}`;
     let backing: Backing;
     try {
-      backing = backingOf(kernel, path);
+      backing = backingAt(kernel, path);
     } catch (error) {
       if (!isErrno(error, Errno.ENOENT, Errno.ENXIO)) throw error;
       // Detached since it was listed; or a container lacks the node, or has it for another device.
       // What is attached and cannot be asked may be our file: its name decides.
-      const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
+      const file = readLineOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
       if (file?.split("/").at(-1) === imageName) loops.push({ path, partial: true });
       continue;
     }
-    const { device, inode, offset, sizeLimit } = backing;
-    if (inode === image.inode && device === image.device) {
-      loops.push({ path, partial: offset !== 0n || sizeLimit !== 0n });
-    }
+    if (isBackedBy(backing, image)) loops.push({ path, partial: isPartial(backing) });
   }
   return loops;
 }
 
-/** Attaches an open file to a free loop device, by one ioctl (Linux 5.8). Gives its path. */
-export function attachLoop(kernel: Kernel, imageFd: number, imagePath: string): string {
-  // Opened anew: the device keeps what it is given, and with it a flock that was taken on it.
-  return withFd(kernel, kernel.open(procPath(imageFd), O_RDWR), (backing) =>
-    configureFreeLoop(kernel, backing, imagePath),
-  );
+/** A loop device that is open for reading. */
+interface OpenLoop {
+  readonly path: string;
+  readonly fd: number;
 }
 
-function configureFreeLoop(kernel: Kernel, backing: number, imagePath: string): string {
+/**
+ * Attaches a file that is open for reading and writing to a free loop device, by one ioctl (Linux 5.8).
+ * The device keeps this open file description, and every lock on it, until it is detached.
+ */
+export function attachLoop(kernel: Kernel, backing: number, imagePath: string): OpenLoop {
   const control = kernel.open("/dev/loop-control", O_RDWR);
   return withFd(kernel, control, () => {
     // The name is for losetup's listing only; the kernel keeps 63 bytes of it.
     const info = loopInfo.encode({ fileName: utf8(imagePath).subarray(0, 63) });
+    const config = loopConfig.encode({ fd: backing, info });
     for (let attempt = 1; ; attempt++) {
       const path = `/dev/loop${kernel.ioctl(control, LOOP_CTL_GET_FREE, 0)}`;
-      const config = loopConfig.encode({ fd: backing, info });
       try {
-        withFd(kernel, kernel.open(path, O_RDWR), (fd) => kernel.ioctl(fd, LOOP_CONFIGURE, config));
-        return path;
+        return withFd(kernel, kernel.open(path, O_RDWR), (fd) => {
+          kernel.ioctl(fd, LOOP_CONFIGURE, config);
+          return { path, fd: openedAgain(kernel, fd) };
+        });
       } catch (error) {
         if (!isErrno(error, Errno.EBUSY) || attempt === attachAttempts) throw error;
       }
@@ -118,26 +138,82 @@ function configureFreeLoop(kernel: Kernel, backing: number, imagePath: string): 
   });
 }
 
-/** Makes the device as large as its file has become. */
-export function refreshLoopSize(kernel: Kernel, path: string): void {
-  withFd(kernel, kernel.open(path, O_RDONLY), (fd) => kernel.ioctl(fd, LOOP_SET_CAPACITY, 0));
+/** While it is open, nobody can detach it and attach another file to its number. */
+function openedAgain(kernel: Kernel, fd: number): number {
+  try {
+    return kernel.open(procPath(fd), O_RDONLY | O_NONBLOCK);
+  } catch (error) {
+    detachLoop(kernel, fd);
+    throw error;
+  }
+}
+
+/** Makes an open device as large as its file has become. */
+export function refreshLoopSize(kernel: Kernel, fd: number): void {
+  kernel.ioctl(fd, LOOP_SET_CAPACITY, 0);
 }
 
 /**
- * Detaches. The kernel answers 0 also when somebody still has the device open and
- * then does it at the last close: `isAttached` tells.
+ * Detaches an open device when it is closed, unless somebody else has it open too: then at the last
+ * close. `isAttached` tells.
  */
-export function detachLoop(kernel: Kernel, path: string): void {
+export function detachLoop(kernel: Kernel, fd: number): void {
   try {
-    withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) =>
-      kernel.ioctl(fd, LOOP_CLR_FD, 0),
-    );
+    kernel.ioctl(fd, LOOP_CLR_FD, 0);
   } catch (error) {
     if (!isErrno(error, Errno.ENXIO)) throw error;
   }
 }
 
+/** Detaches a loop device by its path, if it shows this file. */
+export const detachFrom = (kernel: Kernel, path: string, file: FileStatus): void =>
+  withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
+    if (showsWhole(kernel, fd, file)) detachLoop(kernel, fd);
+  });
+
 export function isAttached(kernel: Kernel, path: string): boolean {
   const name = path.slice(path.lastIndexOf("/") + 1);
   return statOrNull(kernel, `/sys/block/${name}/loop`) !== null;
 }
+
+/**
+ * Opens the file behind an open loop device ("loop0") for reading and gives it to `use`; null where its path
+ * leads to another file from here, or there is none.
+ */
+export function withBackingFile<T>(
+  kernel: Kernel,
+  device: { readonly fd: number; readonly name: string },
+  use: (fd: number) => T,
+): T | null {
+  const path = readLineOrNull(kernel, `/sys/block/${device.name}/loop/backing_file`);
+  if (path === null) return null;
+  try {
+    const status = statOrNull(kernel, path);
+    if (status === null || !isBackedBy(backingOf(kernel, device.fd), status)) return null;
+    return withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), use);
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT, Errno.EACCES, Errno.ENXIO)) return null;
+    throw error;
+  }
+}
+
+const deletedMark = " (deleted)";
+
+/**
+ * The path that the backing file of a loop device ("loop0") had before it was deleted; null of one that is
+ * still there, and of another device. The kernel tells it by a word behind the path, which may
+ * also be a part of the name.
+ */
+export function deletedFileOf(kernel: Kernel, name: string): string | null {
+  const shown = readLineOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
+  if (shown?.endsWith(deletedMark) !== true) return null;
+  const found = statOrNull(kernel, shown);
+  if (found !== null && isBackedBy(backingAt(kernel, `/dev/${name}`), found)) return null;
+  return shown.slice(0, -deletedMark.length);
+}
+
+/** The loop devices whose deleted file had this path. */
+export const loopsOfDeleted = (kernel: Kernel, path: string): readonly string[] =>
+  namesIn(kernel, "/sys/block")
+    .filter((name) => name.startsWith("loop") && deletedFileOf(kernel, name) === path)
+    .map((name) => `/dev/${name}`);

@@ -1,70 +1,150 @@
 import { devicePath, kernelName } from "./block-device.ts";
 import { Errno, isErrno } from "./errno.ts";
-import { readTextOrNull } from "./files.ts";
+import { namesIn, readLineOrNull, readTextOrNull } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
-import { backingOf } from "./loop.ts";
+import { backingAt, deletedFileOf } from "./loop.ts";
 
 /** Where the bytes of a block device begin. */
 interface Place {
   /** A disk by its name, a file by its device and inode; null for a file that the kernel does not tell of. */
   readonly id: string | null;
-  /** Of a file, as sysfs shows it: where mount namespaces differ, two files may have one path. */
-  readonly path: string | null;
+  /** The loop device that shows the file; null above a disk. */
+  readonly loop: string | null;
   readonly offsetBytes: bigint;
 }
 
-/** Documentation/ABI/testing/sysfs-block: a partition counts its start in these, whatever the disk's are. */
+/** Documentation/ABI/testing/sysfs-block: start and size are counted in these, whatever the disk's are. */
 const sectorBytes = 512n;
 
 /** A loop device on a loop device, and so on: nobody stacks more. */
 const deepest = 16;
 
+const folderOf = (name: string): string => `/sys/class/block/${name}`;
+const isLoop = (name: string): boolean => /^loop\d+$/.test(name);
+
+/** Of a file, as sysfs shows it: where mount namespaces differ, two files may have one path. */
+const filePathOf = (kernel: Kernel, { loop }: Place): string | null =>
+  loop === null ? null : readLineOrNull(kernel, `${folderOf(loop)}/loop/backing_file`);
+
 /** The file or the disk below a block device ("loop0p1"), through its partitions and loop devices. */
 function placeOf(kernel: Kernel, name: string, offsetBytes = 0n, depth = 0): Place {
-  const folder = `/sys/class/block/${name}`;
-  const itself: Place = { id: name, path: null, offsetBytes };
+  const itself: Place = { id: name, loop: null, offsetBytes };
   if (depth === deepest) return itself;
-  const start = readTextOrNull(kernel, `${folder}/start`);
-  if (start !== null) {
-    const disk = kernel.readlink(folder).split("/").at(-2) ?? name;
-    return placeOf(kernel, disk, offsetBytes + BigInt(start) * sectorBytes, depth + 1);
-  }
-  const file = readTextOrNull(kernel, `${folder}/loop/backing_file`);
-  if (file === null) return itself;
+  if (isLoop(name)) return placeOfLoop(kernel, name, offsetBytes, depth);
+  const start = readTextOrNull(kernel, `${folderOf(name)}/start`);
+  if (start === null) return itself;
+  const disk = kernel.readlink(folderOf(name)).split("/").at(-2) ?? name;
+  return placeOf(kernel, disk, offsetBytes + BigInt(start) * sectorBytes, depth + 1);
+}
+
+function placeOfLoop(kernel: Kernel, name: string, offsetBytes: bigint, depth: number): Place {
   try {
-    const { device, inode, nodeDevice, offset } = backingOf(kernel, devicePath(name));
+    const { device, inode, nodeDevice, offset } = backingAt(kernel, devicePath(name));
     const at = offsetBytes + offset;
     if (nodeDevice !== "0:0") return placeOf(kernel, kernelName(kernel, nodeDevice), at, depth + 1);
-    return { id: `${device} ${inode}`, path: file, offsetBytes: at };
+    return { id: `${device} ${inode}`, loop: name, offsetBytes: at };
   } catch (error) {
     // A container that lacks the node, may not open it, or has it for another device: then the name of the
     // file is all there is.
     const { ENOENT, ENXIO, ENOTTY, EACCES, EPERM } = Errno;
     if (!isErrno(error, ENOENT, ENXIO, ENOTTY, EACCES, EPERM)) throw error;
-    const offset = readTextOrNull(kernel, `${folder}/loop/offset`) ?? "0";
-    return { id: null, path: file, offsetBytes: offsetBytes + BigInt(offset) };
+    const offset = readTextOrNull(kernel, `${folderOf(name)}/loop/offset`);
+    if (offset === null) return { id: name, loop: null, offsetBytes };
+    return { id: null, loop: name, offsetBytes: offsetBytes + BigInt(offset) };
   }
 }
 
-const isSame = (one: Place, other: Place): boolean =>
-  one.offsetBytes === other.offsetBytes &&
-  (one.id === null || other.id === null
-    ? one.path !== null && one.path === other.path
-    : one.id === other.id);
+/** The same of a device that may go away meanwhile, and its mounts with it. */
+function placeOrNull(kernel: Kernel, name: string): Place | null {
+  try {
+    return placeOf(kernel, name);
+  } catch (error) {
+    if (isErrno(error, Errno.ENOENT, Errno.ENODEV)) return null;
+    throw error;
+  }
+}
 
-/** The first of the block devices `others` that is another one than `name` and shows the same bytes. */
+function haveOneBottom(kernel: Kernel, one: Place, other: Place): boolean {
+  if (one.id !== null && other.id !== null) return one.id === other.id;
+  const path = filePathOf(kernel, one);
+  return path !== null && path === filePathOf(kernel, other);
+}
+
+/**
+ * The path that the file below a block device had before it was deleted: the device has the only copy of it.
+ * null where the file is there, and where there is none.
+ */
+export function deletedFileBelow(kernel: Kernel, name: string): string | null {
+  if (!name.startsWith("loop")) return null;
+  const { loop } = placeOf(kernel, name);
+  return loop === null ? null : deletedFileOf(kernel, loop);
+}
+
+/** The first of the block devices `others` that is another one than `name` and begins with the same bytes. */
 export function sameBytes(kernel: Kernel, name: string, others: readonly string[]): string | null {
   const rest = others.filter((other) => other !== name);
   if (rest.length === 0) return null;
   const place = placeOf(kernel, name);
   const isTwin = (other: string): boolean => {
-    try {
-      return isSame(place, placeOf(kernel, other));
-    } catch (error) {
-      // It went away since it was listed, and so did its mount.
-      if (isErrno(error, Errno.ENOENT, Errno.ENODEV)) return false;
-      throw error;
-    }
+    const found = placeOrNull(kernel, other);
+    return found?.offsetBytes === place.offsetBytes && haveOneBottom(kernel, place, found);
   };
   return rest.find(isTwin) ?? null;
+}
+
+/** "loop0p1" of "loop0", "vdb1" of "vdb": the kernel writes a "p" behind a digit. */
+export const isPartitionOf = (name: string, disk: string): boolean =>
+  name.startsWith(disk) && (/\d$/.test(disk) ? /^p\d+$/ : /^\d+$/).test(name.slice(disk.length));
+
+/** Block devices by name. Those of no bytes, as a loop device with nothing attached, may be left out. */
+function deviceNames(kernel: Kernel): readonly string[] {
+  // proc_partitions(5): one read, where sysfs takes one for each device.
+  const table = readTextOrNull(kernel, "/proc/partitions");
+  if (table === null) return namesIn(kernel, "/sys/class/block");
+  const [, ...lines] = table.split("\n");
+  return lines
+    .map((line) => line.trim().split(/\s+/)[3]?.replaceAll("/", "!") ?? "")
+    .filter((name) => name !== "");
+}
+
+/** A block device that shows bytes of another one too. */
+export interface Overlap {
+  readonly name: string;
+  /** It shows some of them, but not all. */
+  readonly isPart: boolean;
+}
+
+/**
+ * The loop devices, partitions and disks that show bytes of the device `name` too. What md, device-mapper
+ * and the like are made of, those claim: the kernel says so to who opens it.
+ */
+export function overlapsOf(kernel: Kernel, name: string): readonly Overlap[] {
+  const others = deviceNames(kernel).filter((other) => other !== name);
+  const isFamily = (other: string): boolean =>
+    isPartitionOf(other, name) || isPartitionOf(name, other);
+  // Nothing to look at on most machines: neither loop devices nor partitions of this disk.
+  if (!others.some((other) => other.startsWith("loop") || isFamily(other))) return [];
+
+  const place = placeOf(kernel, name);
+  const range = rangeOf(kernel, name, place);
+  const isNear = (other: string): boolean =>
+    other.startsWith("loop") ||
+    (place.id !== null && (other === place.id || isPartitionOf(other, place.id)));
+  return others.filter(isNear).flatMap((other) => {
+    const found = placeOrNull(kernel, other);
+    if (found === null || !haveOneBottom(kernel, place, found)) return [];
+    const { start, end } = rangeOf(kernel, other, found);
+    if (start >= range.end || range.start >= end) return [];
+    return [{ name: other, isPart: start > range.start || end < range.end }];
+  });
+}
+
+interface Range {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+function rangeOf(kernel: Kernel, name: string, { offsetBytes }: Place): Range {
+  const size = readTextOrNull(kernel, `${folderOf(name)}/size`) ?? "0";
+  return { start: offsetBytes, end: offsetBytes + BigInt(size) * sectorBytes };
 }

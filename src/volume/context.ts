@@ -12,8 +12,8 @@ export interface Context {
   readonly kernel: Kernel;
   readonly options: VolumeOptions;
   readonly layout: Layout;
-  /** The kernel command line, read when it is first asked for. */
-  readonly cmdline: () => string;
+  /** The kernel command line, read when it is first asked for; null where it cannot be. */
+  readonly cmdline: () => string | null;
   /** False for a plan, which changes nothing. */
   readonly acting: boolean;
   /** False for a status, which waits for nobody. */
@@ -34,9 +34,9 @@ export function newContext(
 ): Context {
   const recorder = new Recorder(kernel);
   const note = (text: string): void => recorder.note(text);
-  let read: string | undefined;
-  const cmdline = (): string => {
-    read ??= readCmdline(kernel);
+  let read: string | null | undefined;
+  const cmdline = (): string | null => {
+    if (read === undefined) read = readCmdline(kernel);
     return read;
   };
   return {

@@ -1,7 +1,18 @@
+import {
+  isValidCopy,
+  parseSuperblock,
+  primaryOffset,
+  superblockBytes,
+} from "../btrfs/superblock.ts";
 import { waitForAppearance } from "../linux/appearance.ts";
-import { deviceSizeBytes, isDeviceReadOnly, kernelName } from "../linux/block-device.ts";
-import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
-import { statFd, statOrNull } from "../linux/files.ts";
+import {
+  type DeviceSize,
+  deviceSize,
+  isDeviceReadOnly,
+  kernelName,
+} from "../linux/block-device.ts";
+import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
+import { readExactly, statFd, statOrNull } from "../linux/files.ts";
 import {
   type FileStatus,
   isBlockDevice,
@@ -11,16 +22,26 @@ import {
   O_NONBLOCK,
   O_RDONLY,
 } from "../linux/kernel.ts";
-import { cmdlineValue } from "./cmdline.ts";
-import type { Context, Progress } from "./context.ts";
+import { cmdlineValue, unusable } from "./cmdline.ts";
+import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
-import { parseSelector, type Selector, seenDisks, selectDevice } from "./selector.ts";
+import {
+  isSelected,
+  parseSelector,
+  type Selector,
+  seenDisks,
+  selectDevice,
+  selectorText,
+} from "./selector.ts";
+import { sizeText } from "./size.ts";
 
 /** A block device that is open for reading, and what was seen of it. */
 export interface OpenDevice {
   readonly path: string;
   readonly fd: number;
   readonly sizeBytes: number;
+  /** See `DeviceSize`. */
+  readonly isRagged: boolean;
   readonly readOnly: boolean;
   /** "major:minor" */
   readonly nodeDevice: string;
@@ -30,19 +51,48 @@ export interface OpenDevice {
 
 const hypervisorDevice = "/dev/arcboxhvc1";
 const virtioDevice = "/dev/vdb";
+const cmdlineKey = "arcbox.docker_data_device";
 
-/** Which disk is meant: a selector, or paths of which the first that is there is taken. */
-export interface Choice {
-  readonly selector: Selector | null;
-  readonly paths: readonly string[];
+/** Which disk is meant. */
+export type Choice =
+  | { readonly by: "path"; readonly path: string; readonly name: string }
+  | { readonly by: "selector"; readonly selector: Selector; readonly name: string }
+  /** Nobody named a disk. */
+  | { readonly by: "default"; readonly name: string };
+
+/** A path as it was typed, and as it leads there from any working directory. */
+const byPath = (kernel: Kernel, name: string): Choice => {
+  const isAbsolute = name.startsWith("/");
+  const folder = isAbsolute ? "" : kernel.readlink("/proc/self/cwd");
+  return { by: "path", name, path: isAbsolute ? name : `${folder === "/" ? "" : folder}/${name}` };
+};
+
+/** Where it cannot be read, it may name a disk, and the default would be another one. */
+function onCmdline(cmdline: string | null): string | undefined {
+  if (cmdline !== null) return cmdlineValue(cmdline, cmdlineKey);
+  throw new VolumeError("unsupported", "/proc/cmdline cannot be read, which may name the disk", {
+    hint: "name it with --device, or mount /proc whole (without subset=pid)",
+  });
 }
 
 /** The disk that was asked for, or is on the kernel command line, or has a usual name. */
-export function chooseDevice({ options, cmdline }: Pick<Context, "options" | "cmdline">): Choice {
-  const text = options.device ?? cmdlineValue(cmdline(), "arcbox.docker_data_device");
-  if (text === undefined) return { selector: null, paths: [hypervisorDevice, virtioDevice] };
-  const selector = parseSelector(text);
-  return { selector, paths: selector === null ? [text] : [] };
+export function chooseDevice({
+  kernel,
+  options,
+  cmdline,
+}: Pick<Context, "kernel" | "options" | "cmdline">): Choice {
+  const asked = options.device;
+  const text = asked ?? onCmdline(cmdline());
+  if (text === undefined) {
+    return { by: "default", name: `${hypervisorDevice} or ${virtioDevice}` };
+  }
+  const selector = parseSelector(text, asked === undefined ? `${cmdlineKey}=` : "--device");
+  if (selector !== null) return { by: "selector", selector, name: selectorText(selector) };
+  if (asked === undefined && !text.startsWith("/")) {
+    const hint = "give the path of a disk, such as /dev/vdb, or serial=ID, uuid=UUID, label=NAME";
+    throw unusable(cmdlineKey, `names no disk: ${JSON.stringify(text)}`, hint);
+  }
+  return byPath(kernel, text);
 }
 
 function kindOf(status: FileStatus): string {
@@ -51,8 +101,21 @@ function kindOf(status: FileStatus): string {
   return "not a block device";
 }
 
+/** Numbers are exact to 8 PiB. */
+function sizeOf(kernel: Kernel, fd: number, path: string): DeviceSize {
+  const size = deviceSize(kernel, fd);
+  if (Number.isSafeInteger(size.sizeBytes)) return size;
+  throw new VolumeError(
+    "unsupported",
+    `${path} is larger than 8 PiB: ${sizeText(size.sizeBytes)}`,
+    {
+      hint: "choose a smaller disk, or a partition of it",
+    },
+  );
+}
+
 /** Opens a device that is there and has a medium; null when either is still missing. */
-function openReady(kernel: Kernel, path: string): OpenDevice | null {
+export function openDeviceNow(kernel: Kernel, path: string): OpenDevice | null {
   let fd: number;
   try {
     // Without O_NONBLOCK a FIFO in this place would block for ever.
@@ -70,6 +133,11 @@ function openReady(kernel: Kernel, path: string): OpenDevice | null {
       cause: error,
     });
   }
+  return openedDevice(kernel, path, fd);
+}
+
+/** The same of a device that is open; the descriptor is closed where the answer is not a device with a medium. */
+export function openedDevice(kernel: Kernel, path: string, fd: number): OpenDevice | null {
   let isOurs = false;
   try {
     const status = statFd(kernel, fd);
@@ -80,59 +148,116 @@ function openReady(kernel: Kernel, path: string): OpenDevice | null {
           : "give the path of a disk, such as /dev/vdb",
       });
     }
-    const sizeBytes = deviceSizeBytes(kernel, fd);
-    if (sizeBytes === 0) return null;
+    const size = sizeOf(kernel, fd, path);
+    if (size.sizeBytes === 0) return null;
     const { nodeDevice } = status;
     const name = kernelName(kernel, nodeDevice);
     const readOnly = isDeviceReadOnly(kernel, fd);
     isOurs = true;
-    return { path, fd, sizeBytes, readOnly, nodeDevice, name };
+    return { path, fd, ...size, readOnly, nodeDevice, name };
   } finally {
     if (!isOurs) kernel.close(fd);
   }
 }
 
-/** The device as it is now; null when it is not there or has no medium. */
-export function openDeviceNow(kernel: Kernel, paths: readonly string[]): OpenDevice | null {
-  for (const path of paths) {
-    const device = openReady(kernel, path);
-    if (device !== null) return device;
-  }
+/**
+ * The default disk. What the hypervisor names comes first, and may come a moment after /dev/vdb: until
+ * the wait is over, that one is taken only if it is a Btrfs already, for nothing on it can be lost then.
+ */
+function openDefault(kernel: Kernel, isOver: boolean): OpenDevice | null {
+  const first = openDeviceNow(kernel, hypervisorDevice);
+  if (first !== null) return first;
+  if (statOrNull(kernel, hypervisorDevice) !== null) return null;
+  const second = openDeviceNow(kernel, virtioDevice);
+  if (second === null || isOver || hasPrimary(kernel, second)) return second;
+  kernel.close(second.fd);
   return null;
+}
+
+function hasPrimary(kernel: Kernel, { fd }: OpenDevice): boolean {
+  const block = new Uint8Array(new ArrayBuffer(superblockBytes));
+  try {
+    const isRead = readExactly(kernel, fd, block, primaryOffset);
+    return isRead && isValidCopy(parseSuperblock(block), primaryOffset);
+  } catch (error) {
+    if (error instanceof SystemError) return false;
+    throw error;
+  }
+}
+
+/** The device that is meant, as it is now. `isOver`: nobody will wait any longer for a better one. */
+function openChosen(kernel: Kernel, choice: Choice, isOver: boolean): OpenDevice | null {
+  switch (choice.by) {
+    case "path":
+      return openDeviceNow(kernel, choice.path);
+    case "selector": {
+      const path = selectDevice(kernel, choice.selector);
+      return path === null ? null : openDeviceNow(kernel, path);
+    }
+    case "default":
+      return openDefault(kernel, isOver);
+  }
+}
+
+/** Where a name may appear that ends the wait. */
+function pathsOf(choice: Choice): readonly string[] {
+  switch (choice.by) {
+    case "path":
+      return [choice.path];
+    case "selector":
+      return [];
+    case "default":
+      return [hypervisorDevice, virtioDevice];
+  }
 }
 
 /** Opens the device, and waits for it when it is not there yet. */
 export function openDevice(
   kernel: Kernel,
-  { selector, paths }: Choice,
+  choice: Choice,
   waitMs: number,
-  progress: Progress,
+  { progress, note }: Pick<Context, "progress" | "note">,
 ): OpenDevice {
-  const look = (): OpenDevice | null => {
-    if (selector === null) return openDeviceNow(kernel, paths);
-    const path = selectDevice(kernel, selector);
-    return path === null ? null : openDeviceNow(kernel, [path]);
-  };
-  const atOnce = look();
+  const isWaited = waitMs > 0;
+  const atOnce = openChosen(kernel, choice, !isWaited);
   if (atOnce !== null) return atOnce;
-  const name = selector === null ? paths.join(" or ") : `${selector.by}=${selector.value}`;
-  if (waitMs > 0) {
-    progress(`waiting for ${name}`);
-    const device = waitForAppearance(kernel, paths, waitMs, look);
+  const paths = pathsOf(choice);
+  if (isWaited) {
+    progress(`waiting for ${choice.name}`);
+    const look = (): OpenDevice | null => openChosen(kernel, choice, false);
+    const device =
+      waitForAppearance(kernel, paths, waitMs, look, note) ?? openChosen(kernel, choice, true);
     if (device !== null) return device;
   }
-  const seen = selector === null ? "" : ` (${seenDisks(kernel, selector)})`;
+  const seen = choice.by === "selector" ? ` (${seenDisks(kernel, choice.selector)})` : "";
   const isThere = paths.some((path) => statOrNull(kernel, path) !== null);
-  const isWaited = waitMs > 0;
   const missing = isWaited ? "did not appear" : "is not there";
   const what = isThere ? "is there but had no medium (its size is zero)" : missing;
   const waited = isWaited ? ` within ${waitMs / 1000} s` : "";
-  throw new VolumeError("device-missing", `${name} ${what}${waited}${seen}`, {
+  throw new VolumeError("device-missing", `${choice.name} ${what}${waited}${seen}`, {
     hint: "name the disk with --device, or give it more time with --wait SECONDS",
   });
 }
 
-/** The same device, opened anew after something changed its size. */
+/**
+ * Throws `busy` unless the open and locked device still is what was chosen: a link was turned, a disk
+ * replaced, or a better one came.
+ */
+export function assertStillChosen(kernel: Kernel, choice: Choice, device: OpenDevice): void {
+  const { path, nodeDevice, fd, name } = device;
+  const hint = "run the command again";
+  if (statOrNull(kernel, path)?.nodeDevice !== nodeDevice) {
+    throw new VolumeError("busy", `${path} is another device than it was a moment ago`, { hint });
+  }
+  if (choice.by === "selector" && !isSelected(kernel, choice.selector, fd, name)) {
+    throw new VolumeError("busy", `${path} is not ${choice.name} any more`, { hint });
+  }
+  if (choice.by !== "default" || path === hypervisorDevice) return;
+  if (statOrNull(kernel, hypervisorDevice) === null) return;
+  throw new VolumeError("busy", `${hypervisorDevice} came after ${path} was chosen`, { hint });
+}
+
+/** The same device, after something changed its size. */
 export function reopenDevice(kernel: Kernel, device: OpenDevice): OpenDevice {
-  return { ...device, sizeBytes: deviceSizeBytes(kernel, device.fd) };
+  return { ...device, ...sizeOf(kernel, device.fd, device.path) };
 }

@@ -47,7 +47,7 @@ function sourceOrNull(context: Context): Source | null {
     throw new VolumeError("device-missing", `the image ${source.path} does not exist`);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
-    const isByName = context.options.image === undefined && chooseDevice(context).selector !== null;
+    const isByName = context.options.image === undefined && chooseDevice(context).by === "selector";
     if (isByName) throw error;
     const [orphan] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
     if (orphan !== undefined) {

@@ -56,6 +56,8 @@ export function findMkfs(kernel: Kernel): string {
   });
 }
 
+const inheritedPath = "/proc/self/fd/3";
+
 interface FormatRequest {
   readonly path: string;
   readonly disk: Disk;
@@ -65,6 +67,8 @@ interface FormatRequest {
   readonly verdict: Verdict["kind"];
   /** The disk is not blank: what is there goes. */
   readonly overwrite: boolean;
+  /** See `DeviceSize`. */
+  readonly isRagged: boolean;
   /** The open device, which holds the lock; an orphaned mkfs keeps it. */
   readonly fd: number;
   /** Called when the disk holds the first thing of this format. */
@@ -73,7 +77,7 @@ interface FormatRequest {
 
 /** The last thing mkfs said, which is its reason. */
 function formatFailed(path: string, { exitCode, signal, output }: ProgramResult): VolumeError {
-  const reason = output.trim().split("\n").at(-1) ?? "";
+  const reason = output.trim().split("\n").at(-1)?.replaceAll(inheritedPath, path) ?? "";
   const end = signal === null ? `exit status ${exitCode}` : `ended by ${signal}`;
   const said = reason === "" ? "" : `: ${reason}`;
   const hint =
@@ -104,6 +108,9 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   }
   // No discard: it takes 100 ms on 8 TiB, frees nothing on a blank disk, and would drop the record.
   const args = ["--nodiscard", "--label", label, ...(overwrite ? ["--force"] : [])];
+  // mkfs counts the last sector, of which a part cannot be written, and probes it.
+  if (request.isRagged)
+    args.push("--byte-count", String(sizeBytes), ...(overwrite ? [] : ["--force"]));
   // A node of less than a page is for the newest kernels and programs only.
   const nodesize = Math.max(options.nodesize ?? defaultNodeBytes, kernel.pageBytes());
   const chosen = Object.entries({ ...options, nodesize }).flatMap(([name, value]) =>
@@ -120,7 +127,9 @@ export function format(kernel: Kernel, request: FormatRequest): void {
   };
   let result: ProgramResult;
   try {
-    result = kernel.run(mkfs, [...args, ...chosen, path], [fd]);
+    // The first descriptor that a program inherits is its number 3: the disk that was judged, whoever turns
+    // the path to another one now.
+    result = kernel.run(mkfs, [...args, ...chosen, inheritedPath], [fd]);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     takeRecordBack();

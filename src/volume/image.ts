@@ -1,5 +1,5 @@
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
-import { procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
+import { pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import {
   AT_SYMLINK_NOFOLLOW,
   isRegularFile,
@@ -13,10 +13,11 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../linux/kernel.ts";
-import { type AttachedLoop, attachLoop, loopsOf } from "../linux/loop.ts";
+import { type AttachedLoop, attachLoop, loopsOf, loopsOfDeleted } from "../linux/loop.ts";
 import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import { lockImage } from "./image-locks.ts";
 import { lock } from "./lock.ts";
 import { sizeText } from "./size.ts";
 
@@ -32,6 +33,8 @@ export interface OpenImage {
   readonly created: boolean;
   /** The loop device it is attached to already. */
   readonly loopPath: string | null;
+  /** The file was deleted, and `loopPath` has the only copy of it. */
+  readonly isDeleted: boolean;
 }
 
 const ownerOnly = 0o600;
@@ -78,6 +81,17 @@ function refuseOpen(path: string, error: unknown): never {
       hint: "free some space or inodes on the filesystem it shall lie on, or give another path",
     });
   }
+  if (isErrno(error, Errno.EAGAIN)) {
+    // open(2) with O_NONBLOCK: another process has a lease on the file.
+    throw new VolumeError(
+      "busy",
+      `the image ${path} is in use: another program has a lease on it`,
+      {
+        cause: error,
+        hint: `see who has it open (lslocks; fuser -v ${path}) and stop that first`,
+      },
+    );
+  }
   if (isErrno(error, Errno.EROFS)) {
     throw new VolumeError("read-only", `the image ${path} is on a read-only filesystem`, {
       cause: error,
@@ -88,21 +102,24 @@ function refuseOpen(path: string, error: unknown): never {
   });
 }
 
-/** Opens the file, made if it is missing and the mode allows; null when it is missing otherwise. */
-function openFile(
-  kernel: Kernel,
-  { path, acting }: ImageRequest,
-): { fd: number; created: boolean } | null {
+type OpenFile =
+  | { readonly fd: number; readonly created: boolean }
+  /** It does not exist. `loopPath`: a loop device still shows the one that was deleted. */
+  | { readonly fd: null; readonly loopPath: string | null };
+
+/** Opens the file, made if it is missing and the mode allows. */
+function openFile(kernel: Kernel, { path, acting }: ImageRequest): OpenFile {
   const access = (acting ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
     try {
       return { fd: kernel.open(path, access), created: false };
     } catch (error) {
       if (!isErrno(error, Errno.ENOENT)) refuseOpen(path, error);
-      if (statOrNull(kernel, path.slice(0, path.lastIndexOf("/") + 1)) === null) {
-        refuseOpen(path, error);
-      }
-      if (!acting) return null;
+      // A new file under the name of one that a loop device still shows would be a second volume.
+      const loopPath = deletedLoopOf(kernel, path);
+      if (loopPath !== null) return { fd: null, loopPath };
+      if (statOrNull(kernel, folderOf(path)) === null) refuseOpen(path, error);
+      if (!acting) return { fd: null, loopPath };
     }
     try {
       return { fd: kernel.open(path, access | O_CREAT | O_EXCL, ownerOnly), created: true };
@@ -178,9 +195,11 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
   const { path } = request;
   for (;;) {
     const file = openFile(kernel, request);
-    if (file === null) {
+    if (file.fd === null) {
       const wantedBytes = decideImageBytes(0, request);
-      return { path, fd: null, fileBytes: 0, wantedBytes, created: false, loopPath: null };
+      const { loopPath } = file;
+      const isDeleted = loopPath !== null;
+      return { path, fd: null, fileBytes: 0, wantedBytes, created: false, loopPath, isDeleted };
     }
     const { fd, created } = file;
     // Only a file that is still as it was made may go again: before the lock another run can have used it.
@@ -197,6 +216,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       // A run that failed took its new file away while we waited for the lock.
       if (status.linkCount === 0) continue;
       const fileBytes = status.sizeBytes;
+      assertCountable(path, fileBytes);
       isNew = created && fileBytes === 0;
       if (request.sizeBytes !== undefined && request.sizeBytes < fileBytes) {
         const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
@@ -205,7 +225,8 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       const wantedBytes = decideImageBytes(fileBytes, request);
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
-      return { path, fd, fileBytes, wantedBytes, created: isNew, loopPath };
+      const isDeleted = false;
+      return { path, fd, fileBytes, wantedBytes, created: isNew, loopPath, isDeleted };
     } finally {
       if (!done) {
         if (isNew) removeImage(kernel, fd, path, request.note);
@@ -213,6 +234,58 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         kernel.close(fd);
       }
     }
+  }
+}
+
+/** Numbers are exact to 8 PiB. */
+function assertCountable(path: string, bytes: number): void {
+  if (Number.isSafeInteger(bytes)) return;
+  throw new VolumeError(
+    "unsupported",
+    `the image ${path} is larger than 8 PiB: ${sizeText(bytes)}`,
+    {
+      hint: "give a smaller image",
+    },
+  );
+}
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/") + 1);
+
+/** A path with the links on the way to it resolved, as the kernel shows it. */
+function realPathOf(kernel: Kernel, path: string): string {
+  try {
+    const folder = kernel.open(folderOf(path), O_PATH | O_DIRECTORY);
+    const real = withFd(kernel, folder, () => pathOf(kernel, folder));
+    return `${real === "/" ? "" : real}${path.slice(path.lastIndexOf("/"))}`;
+  } catch (error) {
+    // The folder was deleted too.
+    if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.EACCES)) return path;
+    throw error;
+  }
+}
+
+/** The one loop device that still shows a deleted image; null when there is none. */
+function deletedLoopOf(kernel: Kernel, path: string): string | null {
+  const loops = loopsOfDeleted(kernel, realPathOf(kernel, path));
+  const [loop, ...others] = loops;
+  if (others.length === 0) return loop ?? null;
+  throw new VolumeError("busy", `the image ${path} was deleted, and is on ${loops.join(", ")}`, {
+    hint: "see which one is in use (lsblk), save the others, and detach them: losetup -d DEVICE",
+  });
+}
+
+/**
+ * Opens the image for a loop device to keep, and locks it. Opened anew: the flock of this run is to end with
+ * the run.
+ */
+export function openBacking(kernel: Kernel, image: number, path: string): number {
+  const backing = kernel.open(procPath(image), O_RDWR);
+  try {
+    lockImage(kernel, backing, path);
+    return backing;
+  } catch (error) {
+    kernel.close(backing);
+    throw error;
   }
 }
 
@@ -229,10 +302,14 @@ export function growImage(kernel: Kernel, fd: number, path: string, sizeBytes: n
   }
 }
 
-/** Attaches the image to a free loop device; gives its path. */
-export function attachImage(kernel: Kernel, fd: number, path: string): string {
+/** Attaches the open image to a free loop device. */
+export function attachImage(
+  kernel: Kernel,
+  backing: number,
+  path: string,
+): ReturnType<typeof attachLoop> {
   try {
-    return attachLoop(kernel, fd, path);
+    return attachLoop(kernel, backing, path);
   } catch (error) {
     const { ENOENT, ENXIO, ENODEV, ENOTTY } = Errno;
     if (!isErrno(error, ENOENT, ENXIO, ENODEV, ENOTTY)) throw error;

@@ -1,4 +1,4 @@
-import { readText, readTextOrNull, statFd } from "../linux/files.ts";
+import { readTextOrNull, statFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -13,7 +13,7 @@ export function lockHolder(kernel: Kernel, fd: number): string | null {
   const { inode, device } = statFd(kernel, fd);
   const twoDigits = (number: string): string => Number(number).toString(16).padStart(2, "0");
   const file = `${device.split(":").map(twoDigits).join(":")}:${inode}`;
-  for (const line of readText(kernel, "/proc/locks").split("\n")) {
+  for (const line of (readTextOrNull(kernel, "/proc/locks") ?? "").split("\n")) {
     // "1: FLOCK  ADVISORY  WRITE 4711 00:06:332 0 EOF"; "1: -> FLOCK …" is one that waits.
     const [, type, , , pid, locked] = line.split(/\s+/);
     if (type !== "FLOCK" || locked !== file) continue;

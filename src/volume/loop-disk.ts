@@ -1,8 +1,8 @@
 import { devicePath } from "../linux/block-device.ts";
 import { SystemError } from "../linux/errno.ts";
-import { readTextOrNull, statFd, withFd } from "../linux/files.ts";
+import { readLineOrNull, statFd, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
-import { backingOf } from "../linux/loop.ts";
+import { backingAt } from "../linux/loop.ts";
 import { dataRangesOf, type Disk } from "./disk.ts";
 import type { Range } from "./mkfs-ranges.ts";
 
@@ -16,10 +16,10 @@ export const loopDisk = (kernel: Kernel, disk: Disk, name: string): Disk => ({
 });
 
 function rangesOf(kernel: Kernel, sizeBytes: number, name: string): readonly Range[] {
-  const path = readTextOrNull(kernel, `/sys/class/block/${name}/loop/backing_file`);
+  const path = readLineOrNull(kernel, `/sys/class/block/${name}/loop/backing_file`);
   if (path === null) return [];
   try {
-    const { device, inode, offset } = backingOf(kernel, devicePath(name));
+    const { device, inode, offset } = backingAt(kernel, devicePath(name));
     const start = Number(offset);
     return withFd(kernel, kernel.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), (fd) => {
       const status = statFd(kernel, fd);

@@ -10,8 +10,8 @@ export const repairPolicies: readonly RepairPolicy[] = ["auto", "always", "never
 /** What a caller may choose; everything has a default. */
 export interface VolumeOptions {
   /**
-   * Path of a block device, or "serial=ID", "uuid=UUID", "label=NAME". Without it, the kernel
-   * command line and the usual names are tried.
+   * Path of a block device, or "serial=ID", "uuid=UUID", "label=NAME" (or in capitals, as in fstab).
+   * Without it, the kernel command line and the usual names are tried.
    */
   readonly device?: string | undefined;
   /** A file to use as the disk instead, by its absolute path. */
@@ -25,6 +25,7 @@ export interface VolumeOptions {
   readonly layout?: Layout | undefined;
   /** Without it, `arcbox.data_format=` of the kernel command line, else "blank". */
   readonly format?: FormatPolicy | undefined;
+  /** Without it, `arcbox.data_repair=` of the kernel command line, else "auto". */
   readonly repair?: RepairPolicy | undefined;
   /** Mount also over a directory that is not empty. */
   readonly cover?: boolean | undefined;

@@ -1,16 +1,23 @@
 import {
   copyOffsets,
   isValidCopy,
+  mirrorOffsets,
   parseSuperblock,
+  primaryOffset,
   type Superblock,
   superblockBytes,
+  superblockMagic,
 } from "../btrfs/superblock.ts";
 import { devicePath, deviceSizeBytes } from "../linux/block-device.ts";
+import { isAllZero } from "../linux/bytes.ts";
 import { SystemError } from "../linux/errno.ts";
 import { namesIn, readExactly, readTextOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
+import { utf8 } from "../linux/text.ts";
+import { deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { sizeText } from "./size.ts";
+import { judge, type Verdict } from "./verdict.ts";
 
 /** Disk names swap between boots; these do not. */
 const keys = ["serial", "uuid", "label"] as const;
@@ -20,16 +27,42 @@ export interface Selector {
   readonly value: string;
 }
 
-/** "serial=ID", "uuid=UUID" or "label=NAME"; null for a path. Throws `usage` for an empty value. */
-export function parseSelector(text: string): Selector | null {
+export const selectorText = ({ by, value }: Selector): string => `${by}=${value}`;
+
+/** What fstab(5) knows beside UUID= and LABEL=; udev makes a link for each, in these folders of /dev/disk. */
+const partitionFolders: ReadonlyMap<string, string> = new Map([
+  ["partuuid", "by-partuuid"],
+  ["partlabel", "by-partlabel"],
+]);
+
+/** As udev writes a name in /dev/disk: what is neither harmless ASCII nor UTF-8 by its bytes, "\x20". */
+const encodedByUdev = (name: string): string =>
+  name.replaceAll(/[^#+\-.:=@_0-9A-Za-z\u{80}-\u{d7ff}\u{e000}-\u{10ffff}]/gu, (character) =>
+    [...utf8(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join(""),
+  );
+
+/**
+ * "serial=ID", "uuid=UUID", "label=NAME", or in capitals as in fstab(5); null for a path. Throws `usage`
+ * for an empty value; `option` is what it was given with.
+ */
+export function parseSelector(text: string, option = "--device"): Selector | null {
   const equals = text.indexOf("=");
   if (equals < 0) return null;
-  const key = keys.find((candidate) => candidate === text.slice(0, equals));
-  if (key === undefined) return null;
+  const name = text.slice(0, equals);
   const value = text.slice(equals + 1);
-  if (value === "") throw new VolumeError("usage", `--device ${key}= needs a value`);
-  // Such bytes arrive as U+FFFD, and so does every name on a disk that is not UTF-8.
-  if (value.includes("\ufffd")) throw new VolumeError("usage", `--device ${key}= is not UTF-8`);
+  const word = name === name.toUpperCase() ? name.toLowerCase() : name;
+  const folder = partitionFolders.get(word);
+  if (folder !== undefined) {
+    const link = encodedByUdev(word === "partuuid" ? value.toLowerCase() : value);
+    throw new VolumeError("usage", `${option} ${text} names a partition, not a filesystem`, {
+      hint: `give its path: /dev/disk/${folder}/${link}`,
+    });
+  }
+  const key = keys.find((candidate) => candidate === word);
+  if (key === undefined) return null;
+  if (value === "") throw new VolumeError("usage", `${option} ${name}= needs a value`);
+  // So the bytes of an argument arrive that are not UTF-8.
+  if (value.includes("\ufffd")) throw new VolumeError("usage", `${option} ${name}= is not UTF-8`);
   return { by: key, value };
 }
 
@@ -41,15 +74,41 @@ interface Seen {
   readonly superblock: Superblock | null;
 }
 
-/** Any intact copy tells the name: the disk whose first copy is damaged is found, and repaired. */
-function intactSuperblock(kernel: Kernel, fd: number, sizeBytes: number): Superblock | null {
-  for (const offset of copyOffsets(sizeBytes)) {
-    const block = new Uint8Array(new ArrayBuffer(superblockBytes));
-    if (!readExactly(kernel, fd, block, offset)) continue;
-    const copy = parseSuperblock(block);
-    if (isValidCopy(copy, offset)) return copy;
+/** A mounted filesystem writes its superblock, and a read may meet one half written: it is read again. */
+const readAttempts = 5;
+
+function readCopy(kernel: Kernel, fd: number, offset: number): Superblock | null {
+  const block = new Uint8Array(new ArrayBuffer(superblockBytes));
+  return readExactly(kernel, fd, block, offset) ? parseSuperblock(block) : null;
+}
+
+/**
+ * The superblock by which a disk may be called a Btrfs: its primary. A mirror lies where another
+ * filesystem keeps the files of its users, who can write one: it counts only where the verdict says
+ * that it belongs to the damaged primary.
+ */
+function ownSuperblock(kernel: Kernel, fd: number, sizeBytes: number): Superblock | null {
+  if (!copyOffsets(sizeBytes).includes(primaryOffset)) return null;
+  let primary = readCopy(kernel, fd, primaryOffset);
+  for (let attempt = 1; primary?.magic === superblockMagic && attempt <= readAttempts; attempt++) {
+    if (isValidCopy(primary, primaryOffset)) return primary;
+    primary = readCopy(kernel, fd, primaryOffset);
   }
-  return null;
+  // The verdict takes many reads, and most disks are no Btrfs at all.
+  if (primary === null || isAllZero(primary.block) || !Number.isSafeInteger(sizeBytes)) return null;
+  const hasMirror = mirrorOffsets
+    .filter((offset) => copyOffsets(sizeBytes).includes(offset))
+    .some((offset) => readCopy(kernel, fd, offset)?.magic === superblockMagic);
+  const isErased = primary.magic === 0n;
+  return hasMirror || isErased
+    ? superblockOf(judge(deviceDisk(kernel, fd, sizeBytes), null, { extent: "ends" }))
+    : null;
+}
+
+/** The filesystem that a verdict names without doubt. */
+function superblockOf(verdict: Verdict): Superblock | null {
+  if ("superblock" in verdict) return verdict.superblock;
+  return verdict.kind === "damaged" || verdict.kind === "wiped" ? verdict.mirror : null;
 }
 
 /** Of the page "unit serial number" (SPC-4, 7.8.15): the number follows, in ASCII. */
@@ -62,18 +121,25 @@ const serialOf = (kernel: Kernel, folder: string): string | null =>
   readTextOrNull(kernel, `${folder}/device/vpd_pg80`)?.slice(serialPageHeader).trim() ??
   null;
 
-/** What can be seen of one device; null when it has no medium or cannot be read. */
-function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | null {
-  const path = devicePath(name);
+/** What can be seen of an open device; null when it has no medium. */
+function lookAtOpen(
+  kernel: Kernel,
+  fd: number,
+  name: string,
+  withSuperblock: boolean,
+): Seen | null {
+  const sizeBytes = deviceSizeBytes(kernel, fd);
+  if (sizeBytes === 0) return null;
   const serial = serialOf(kernel, `/sys/class/block/${name}`);
+  const superblock = withSuperblock ? ownSuperblock(kernel, fd, sizeBytes) : null;
+  return { path: devicePath(name), sizeBytes, serial, superblock };
+}
+
+/** The same of a device by its name; null also when it cannot be read. */
+function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | null {
   try {
-    const fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
-    return withFd(kernel, fd, () => {
-      const sizeBytes = deviceSizeBytes(kernel, fd);
-      if (sizeBytes === 0) return null;
-      const superblock = withSuperblock ? intactSuperblock(kernel, fd, sizeBytes) : null;
-      return { path, sizeBytes, serial, superblock };
-    });
+    const fd = kernel.open(devicePath(name), O_RDONLY | O_NONBLOCK);
+    return withFd(kernel, fd, () => lookAtOpen(kernel, fd, name, withSuperblock));
   } catch (error) {
     if (error instanceof SystemError) return null;
     throw error;
@@ -98,12 +164,27 @@ function matches({ by, value }: Selector, { serial, superblock }: Seen): boolean
   }
 }
 
+const needsSuperblock = ({ by }: Selector): boolean => by !== "serial";
+
 /** All devices there are, of those that can be read. */
-function devices(kernel: Kernel, selector: Selector): readonly Seen[] {
-  return namesIn(kernel, "/sys/class/block")
+const devices = (kernel: Kernel, selector: Selector): readonly Seen[] =>
+  namesIn(kernel, "/sys/class/block")
     .sort()
-    .map((name) => lookAt(kernel, name, selector.by !== "serial"))
+    .map((name) => lookAt(kernel, name, needsSuperblock(selector)))
     .filter((seen) => seen !== null);
+
+/** Another filesystem or a partition table owns the disk, whatever stands where Btrfs has its superblock. */
+function isForeign(kernel: Kernel, { path, sizeBytes }: Seen): boolean {
+  if (!Number.isSafeInteger(sizeBytes)) return false;
+  try {
+    return withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
+      const { kind } = judge(deviceDisk(kernel, fd, sizeBytes), null, { extent: "ends" });
+      return kind === "foreign";
+    });
+  } catch (error) {
+    if (error instanceof SystemError) return true;
+    throw error;
+  }
 }
 
 /**
@@ -111,15 +192,23 @@ function devices(kernel: Kernel, selector: Selector): readonly Seen[] {
  * `device-ambiguous` when more than one does: which of them is not for us to say.
  */
 export function selectDevice(kernel: Kernel, selector: Selector): string | null {
-  const found = devices(kernel, selector).filter((seen) => matches(selector, seen));
+  const all = devices(kernel, selector).filter((seen) => matches(selector, seen));
+  const isDoubtful = all.length > 1 && needsSuperblock(selector);
+  const own = isDoubtful ? all.filter((seen) => !isForeign(kernel, seen)) : all;
+  const found = own.length === 0 ? all : own;
   if (found.length > 1) {
-    throw new VolumeError(
-      "device-ambiguous",
-      `${selector.by}=${selector.value} is ${found.length} disks: ${found.map(seenText).join("; ")}`,
-      { hint: "take one of them away, or name one by its path" },
-    );
+    const what = `${selectorText(selector)} matches ${found.length} disks`;
+    throw new VolumeError("device-ambiguous", `${what}: ${found.map(seenText).join("; ")}`, {
+      hint: "take one of them away, or name one by its path",
+    });
   }
   return found[0]?.path ?? null;
+}
+
+/** Whether an open device ("vdb") is one that a selector means. */
+export function isSelected(kernel: Kernel, selector: Selector, fd: number, name: string): boolean {
+  const seen = lookAtOpen(kernel, fd, name, needsSuperblock(selector));
+  return seen !== null && matches(selector, seen);
 }
 
 /** Every disk there is, in words, for the message that none was meant. */

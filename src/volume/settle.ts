@@ -30,12 +30,12 @@ export function settleFilesystem(
   if (action.kind === "keep") {
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
     if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
-    assertUnchanged(context, source, verdict);
+    assertUnchanged(context, source, { verdict, action });
     clearIntent(kernel, source.device.fd, source.disk);
     recorder.set("filesystem", staleIntentResult);
     return;
   }
-  assertUnchanged(context, source, verdict);
+  assertUnchanged(context, source, { verdict, action });
   try {
     if (action.kind === "repair") repair(context, source, verdict, action);
     else formatDisk(context, source, verdict.kind, action.overwrite);
@@ -56,10 +56,11 @@ export function settleFilesystem(
  * disk since then, which is milliseconds, shows where tables and filesystems begin and end; the samples
  * between were read from the disk itself and are not asked again.
  */
-function assertUnchanged(context: Context, source: Source, verdict: Verdict): void {
+function assertUnchanged(context: Context, source: Source, { verdict, action }: Decision): void {
   context.recorder.in("filesystem", () => {
-    source.assertSameDevice();
+    source.assertStillChosen();
     assertFree(context, source);
+    source.assertNoOtherUse(action.kind, verdict.kind);
     const extent = verdict.kind === "blank" ? "ends" : "all";
     const now = judgeNow(context, source, source.mountedUuid(), extent);
     if (now.kind === verdict.kind && isIntact(now) === isIntact(verdict)) return;
@@ -102,7 +103,7 @@ function formatDisk(
   overwrite: boolean,
 ): void {
   const { kernel, layout, progress } = context;
-  const { path, fd, sizeBytes } = source.device;
+  const { path, fd, sizeBytes, isRagged } = source.device;
   progress(`formatting ${path} (${sizeText(sizeBytes)}) with mkfs.btrfs`);
   format(kernel, {
     path,
@@ -111,6 +112,7 @@ function formatDisk(
     label: layout.label,
     options: layout.mkfs,
     overwrite,
+    isRagged,
     fd,
     verdict,
     onBegun: () => source.beginWriting(),

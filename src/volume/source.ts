@@ -1,35 +1,50 @@
 import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { isSysfsMounted, statOrNull } from "../linux/files.ts";
+import { isSysfsMounted, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { detachLoop, refreshLoopSize } from "../linux/loop.ts";
-import { sameBytes } from "../linux/place.ts";
+import {
+  deletedFileOf,
+  detachFrom,
+  detachLoop,
+  refreshLoopSize,
+  showsWhole,
+  withBackingFile,
+} from "../linux/loop.ts";
+import { deletedFileBelow, sameBytes } from "../linux/place.ts";
 import type { Context, Progress } from "./context.ts";
 import {
+  assertStillChosen,
+  type Choice,
   chooseDevice,
   type OpenDevice,
   openDevice,
   openDeviceNow,
+  openedDevice,
   reopenDevice,
 } from "./device.ts";
+import { deletedText, saveHint } from "./deleted-image.ts";
 import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import type { FilesystemAction } from "./filesystem.ts";
 import {
   attachImage,
   growImage,
   imageDisk,
+  openBacking,
   type OpenImage,
   openImage,
   removeImage,
   wholeSectors,
 } from "./image.ts";
+import { lockedBy, lockedError } from "./image-locks.ts";
+import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { loopDisk } from "./loop-disk.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
-import type { Selector } from "./selector.ts";
 import { sizeText } from "./size.ts";
+import type { Verdict } from "./verdict.ts";
 
 /**
  * The disk of this run, open and locked: a block device, or an image that may not be
@@ -40,9 +55,11 @@ export class Source {
   readonly mayBeFormatted: boolean;
   readonly #kernel: Kernel;
   readonly #image: OpenImage | null;
+  /** null of an image. */
+  readonly #choice: Choice | null;
   #device: OpenDevice | null;
-  /** The loop device that this run attached. */
-  #attachedPath: string | null = null;
+  /** This run attached the image to its loop device. */
+  #hasAttached = false;
   #prepared = false;
   #untouched = true;
   /** The image, or its loop device, has another size than it had. */
@@ -53,12 +70,13 @@ export class Source {
     kernel: Kernel,
     image: OpenImage | null,
     device: OpenDevice | null,
-    selector: Selector | null = null,
+    choice: Choice | null,
   ) {
     this.#kernel = kernel;
     this.#image = image;
     this.#device = device;
-    this.mayBeFormatted = selector === null || selector.by === "serial";
+    this.#choice = choice;
+    this.mayBeFormatted = choice?.by !== "selector" || choice.selector.by === "serial";
   }
 
   /** Opens and locks. A missing image is made only when the operation is acting. */
@@ -67,8 +85,8 @@ export class Source {
     if (options.image === undefined) {
       const choice = chooseDevice(context);
       const waitMs = options.waitMs ?? defaultWaitMs;
-      const device = openDevice(kernel, choice, waitMs, progress);
-      const source = new Source(kernel, null, device, choice.selector);
+      const device = openDevice(kernel, choice, waitMs, context);
+      const source = new Source(kernel, null, device, choice);
       return locking ? source.#locked(progress) : source;
     }
     const image = openImage(kernel, {
@@ -80,7 +98,7 @@ export class Source {
       progress,
       note,
     });
-    const source = new Source(kernel, image, null);
+    const source = new Source(kernel, image, null, null);
     try {
       source.#device = loopDeviceOf(kernel, image);
     } catch (error) {
@@ -96,7 +114,7 @@ export class Source {
       lock(this.#kernel, this.#device.fd, this.#device.path, progress);
       // Whoever held the lock may have changed the size.
       this.#device = reopenDevice(this.#kernel, this.#device);
-      this.assertSameDevice();
+      this.assertStillChosen();
       return this;
     } catch (error) {
       this.close();
@@ -104,13 +122,71 @@ export class Source {
     }
   }
 
-  /** Throws `busy` when the path leads to another device by now: a link was turned, a disk replaced. */
-  assertSameDevice(): void {
-    const { path, nodeDevice } = this.device;
-    if (statOrNull(this.#kernel, path)?.nodeDevice === nodeDevice) return;
-    throw new VolumeError("busy", `${path} is another device than it was a moment ago`, {
-      hint: "run the command again",
-    });
+  /** Throws `busy` when what chose the disk would choose another one by now. */
+  assertStillChosen(): void {
+    if (this.#choice !== null) assertStillChosen(this.#kernel, this.#choice, this.device);
+    else if (this.#image !== null) assertShowsImage(this.#kernel, this.device, this.#image);
+  }
+
+  /** Throws `busy` when somebody else has locked the disk, or the image that it is. */
+  assertUnlocked(): void {
+    const who = this.lockedBy();
+    if (who !== null) throw lockedError(this.#image?.path ?? this.path, who);
+  }
+
+  /** Who has it open under a lock that is not a run of ours, as a virtual machine has; null when nobody. */
+  lockedBy(): string | null {
+    const image = this.#image;
+    if (image !== null && image.fd !== null) {
+      return lockedBy(this.#kernel, image.fd, image.loopPath !== null);
+    }
+    const device = this.#device;
+    if (device === null) return null;
+    return (
+      lockedBy(this.#kernel, device.fd, false) ??
+      withBackingFile(this.#kernel, device, (fd) => lockedBy(this.#kernel, fd, true))
+    );
+  }
+
+  /** Throws `busy` when bytes of the disk are in use by way of another device, or as swap. */
+  assertNoOtherUse(action: FilesystemAction["kind"], verdict: Verdict["kind"]): void {
+    const [image, device] = [this.#image, this.#device];
+    if (image !== null && image.fd !== null) {
+      assertNoSwap(this.#kernel, image.path, statFd(this.#kernel, image.fd));
+    }
+    if (device !== null) {
+      assertNoOtherUse(this.#kernel, device.path, device.name, action, verdict);
+    }
+  }
+
+  /**
+   * Of an image that was deleted while it was attached: what is written goes where nobody finds it again. Throws
+   * `busy` when the image was named, for a new one would be another volume; of a disk that was, it is a note.
+   */
+  assertNotDeleted(note: (text: string) => void): void {
+    const file = this.deletedFile;
+    if (file === null) return;
+    const { path, name } = this.device;
+    const what = deletedText(path, file);
+    const hint = saveHint(this.#kernel, name, path, file);
+    if (this.#image === null) note(`ATTENTION: ${what}; ${hint}`);
+    else throw new VolumeError("busy", what, { hint });
+  }
+
+  /**
+   * A path for mount(2) that leads to the open device, whoever turns a link in the path that was given. The
+   * kernel's own name is what the mount table then shows; a descriptor leads there where /dev lacks it.
+   */
+  get mountPath(): string {
+    const { name, nodeDevice, fd } = this.device;
+    const path = devicePath(name);
+    return statOrNull(this.#kernel, path)?.nodeDevice === nodeDevice ? path : procPath(fd);
+  }
+
+  /** The path that the file of its loop device had before it was deleted; null where there is no such thing. */
+  get deletedFile(): string | null {
+    if (this.#device === null) return null;
+    return deletedFileBelow(this.#kernel, this.#device.name);
   }
 
   /** What to call it in a message: the device, or the image that has none yet. */
@@ -120,7 +196,7 @@ export class Source {
 
   /** An image that does not exist yet. */
   get isMissing(): boolean {
-    return this.#image !== null && this.#image.fd === null;
+    return this.#image !== null && this.#image.fd === null && !this.#image.isDeleted;
   }
 
   get readOnly(): boolean {
@@ -197,6 +273,7 @@ export class Source {
   #changesDue(image: OpenImage): string[] {
     const size = sizeText(image.wantedBytes);
     const changes: string[] = [];
+    if (image.isDeleted) return changes;
     if (image.fd === null || image.created) changes.push(`sparse image of ${size} made`);
     else if (image.wantedBytes > image.fileBytes) changes.push(`image grown to ${size}`);
     if (this.#device === null) changes.push("attached to a loop device");
@@ -209,23 +286,42 @@ export class Source {
     const image = this.#image;
     const planned = this.plan();
     if (image === null || image.fd === null || planned.outcome === "kept") return planned;
-    if (image.wantedBytes > image.fileBytes) {
-      growImage(this.#kernel, image.fd, image.path, image.wantedBytes);
-      this.#resized = true;
-    }
     if (this.#device === null) {
-      const path = attachImage(this.#kernel, image.fd, image.path);
-      this.#attachedPath = path;
-      this.#device = openDeviceNow(this.#kernel, [path]);
-      if (this.#device === null) throw new SystemError("open", Errno.ENXIO, path);
-      lock(this.#kernel, this.#device.fd, path, progress);
-    } else if (this.#device.sizeBytes < this.disk.sizeBytes) {
-      refreshLoopSize(this.#kernel, this.#device.path);
-      this.#resized = true;
-      this.#device = reopenDevice(this.#kernel, this.#device);
+      this.#attach(image.path, image.fd, image, progress);
+    } else {
+      this.#grow(image.fd, image);
+      if (this.#device.sizeBytes < this.disk.sizeBytes) {
+        refreshLoopSize(this.#kernel, this.#device.fd);
+        this.#resized = true;
+        this.#device = reopenDevice(this.#kernel, this.#device);
+      }
     }
     this.#prepared = true;
     return { ...planned, detail: `${planned.detail} (${this.path})` };
+  }
+
+  #grow(fd: number, { path, fileBytes, wantedBytes }: OpenImage): void {
+    if (wantedBytes <= fileBytes) return;
+    growImage(this.#kernel, fd, path, wantedBytes);
+    this.#resized = true;
+  }
+
+  #attach(path: string, fd: number, image: OpenImage, progress: Progress): void {
+    const kernel = this.#kernel;
+    // Locked before it grows: a virtual machine that has it must not see another size.
+    withFd(kernel, openBacking(kernel, fd, path), (backing) => {
+      this.#grow(fd, image);
+      const loop = attachImage(kernel, backing, path);
+      try {
+        this.#device = openedDevice(kernel, loop.path, loop.fd);
+        if (this.#device === null) throw new SystemError("open", Errno.ENXIO, loop.path);
+      } catch (error) {
+        detachFrom(kernel, loop.path, statFd(kernel, fd));
+        throw error;
+      }
+      this.#hasAttached = true;
+      lock(kernel, this.#device.fd, loop.path, progress);
+    });
   }
 
   /** From here on the disk holds something of this run, so a failure no longer removes an image. */
@@ -241,16 +337,14 @@ export class Source {
     const image = this.#image;
     const isMade = image?.created === true && this.#untouched;
     try {
-      // A loop device detaches at once only when nobody has it open.
+      const path = this.#device?.path;
+      if (this.#hasAttached) this.detach();
       this.#closeDevice();
-      if (this.#attachedPath !== null) detachLoop(this.#kernel, this.#attachedPath);
       // Before the lock goes: a run that waits for it must see that the file is gone.
       if (image !== null && image.fd !== null && isMade) {
         return removeImage(this.#kernel, image.fd, image.path, note);
       }
-      if (this.#attachedPath !== null && this.#resized) {
-        note(`${this.#attachedPath} was detached again after the failure`);
-      }
+      if (this.#hasAttached && this.#resized) note(`${path} was detached again after the failure`);
       return !this.#resized;
     } catch (error) {
       note(`${image?.path ?? ""} could not be put back as it was: ${String(error)}`);
@@ -262,10 +356,11 @@ export class Source {
 
   /** Detaches the loop device of an image; gives its path, null when there is none. */
   detach(): string | null {
-    const path = this.#image?.loopPath ?? null;
-    if (path === null) return null;
+    if (this.#image === null || this.#device === null) return null;
+    const { path, fd } = this.#device;
+    // It goes when the last descriptor is closed, which had better be ours.
+    detachLoop(this.#kernel, fd);
     this.#closeDevice();
-    detachLoop(this.#kernel, path);
     return path;
   }
 
@@ -288,15 +383,33 @@ export class Source {
 }
 
 /** The loop device that the image is attached to already; null when there is none. */
-function loopDeviceOf(kernel: Kernel, { path, loopPath }: OpenImage): OpenDevice | null {
-  if (loopPath === null) return null;
-  const device = openDeviceNow(kernel, [loopPath]);
-  if (device !== null) return device;
+function loopDeviceOf(kernel: Kernel, image: OpenImage): OpenDevice | null {
+  if (image.loopPath === null) return null;
+  const device = openDeviceNow(kernel, image.loopPath);
   // Attached once more, the file would be two disks, each with a cache of its own.
-  throw new VolumeError("busy", `${loopPath} went away while the image ${path} was opened`, {
+  if (device === null) throw goneLoop(image.loopPath, image.path);
+  try {
+    assertShowsImage(kernel, device, image);
+    return device;
+  } catch (error) {
+    kernel.close(device.fd);
+    throw error;
+  }
+}
+
+/** The number of a loop device is used again for another file once it was detached. */
+function assertShowsImage(kernel: Kernel, device: OpenDevice, { path, fd }: OpenImage): void {
+  const isThere =
+    fd === null
+      ? deletedFileOf(kernel, device.name) !== null
+      : showsWhole(kernel, device.fd, statFd(kernel, fd));
+  if (!isThere) throw goneLoop(device.path, path);
+}
+
+const goneLoop = (loopPath: string, path: string): VolumeError =>
+  new VolumeError("busy", `${loopPath} went away while the image ${path} was opened`, {
     hint: "run the command again",
   });
-}
 
 /** Without sysfs nothing shows what a disk is called, is attached to, or is mounted as. */
 function openWithSysfs(context: Context): Source {

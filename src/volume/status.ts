@@ -17,7 +17,7 @@ import { openSource, type Source } from "./source.ts";
 import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
-import { formatPolicy } from "./survey.ts";
+import { policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -191,14 +191,15 @@ function lookAtDisk(context: Context, source: Source): DiskFacts {
 /** What the decision of `up` says of this verdict; null where it goes on. */
 function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeError | null {
   try {
+    const { format, repair } = policiesOf(context, verdict);
     decideFilesystem({
       device: source.path,
       sizeBytes: source.disk.sizeBytes,
       readOnly: source.readOnly,
       verdict,
       mkfs: context.layout.mkfs,
-      format: source.mayBeFormatted ? formatPolicy(context) : "never",
-      repair: "auto",
+      format: source.mayBeFormatted ? format : "never",
+      repair,
     });
     return null;
   } catch (error) {

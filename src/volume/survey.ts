@@ -1,14 +1,15 @@
 import { isBtrfsLoaded } from "../btrfs/mounted.ts";
 import { assertUnclaimed, dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { procPath } from "../linux/files.ts";
 import type { Extent } from "./blank.ts";
-import { cmdlineValue } from "./cmdline.ts";
+import { cmdlineChoice } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem, type FilesystemAction } from "./filesystem.ts";
 import { findMkfs } from "./format.ts";
 import { mountError } from "./mount.ts";
-import { type FormatPolicy, formatPolicies } from "./options.ts";
+import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
 import { lookAtPlaces, type Places } from "./places.ts";
 import type { Source } from "./source.ts";
 import { glance, judge, type Verdict } from "./verdict.ts";
@@ -22,11 +23,18 @@ export interface Survey {
 
 export function survey(context: Context, source: Source): Survey {
   const { recorder } = context;
+  recorder.in("device", () => assertUsable(context, source));
   const verdict = recorder.in("filesystem", () => lookAtDisk(context, source));
   const action = recorder.in("filesystem", () => decide(context, source, verdict));
   recorder.set("filesystem", { outcome: "kept", detail: `${verdict.kind}, not touched` });
   const places = recorder.in("mountpoints", () => lookAtPlaces(context, source, verdict));
   return { verdict, action, places };
+}
+
+/** Asked before anything on the disk is: who has it, and whether it can go on being a disk. */
+function assertUsable({ note }: Context, source: Source): void {
+  source.assertUnlocked();
+  source.assertNotDeleted(note);
 }
 
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
@@ -75,27 +83,28 @@ function glanceOrNull(source: Source): ReturnType<typeof glance> {
 
 /** What to do about this verdict. Throws when the disk is refused, or cannot be worked on. */
 export function decide(context: Context, source: Source, verdict: Verdict): FilesystemAction {
-  const { kernel, options, acting } = context;
-  const isThere = verdict.kind === "btrfs" || verdict.kind === "mounted";
-  const mayFormat = source.mayBeFormatted && !isThere;
+  const { kernel, acting } = context;
+  const { format, repair } = policiesOf(context, verdict);
   const action = decideFilesystem({
     device: source.path,
     sizeBytes: source.disk.sizeBytes,
     readOnly: source.readOnly,
     verdict,
     mkfs: context.layout.mkfs,
-    format: mayFormat ? formatPolicy(context) : "never",
-    repair: options.repair ?? "auto",
+    format: source.mayBeFormatted ? format : "never",
+    repair,
     alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,
   });
   if (action.kind === "format") {
     findMkfs(kernel);
     assertBtrfsInKernel(context);
   }
-  if (verdict.kind !== "mounted") assertNotMountedElsewhere(source);
+  if (verdict.kind === "mounted") return action;
+  assertNotMountedElsewhere(source);
+  source.assertNoOtherUse(action.kind, verdict.kind);
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
-  if (source.isAttached && verdict.kind !== "mounted" && !mountAsks) assertFree(context, source);
+  if (source.isAttached && !mountAsks) assertFree(context, source);
   return action;
 }
 
@@ -111,25 +120,30 @@ function assertNotMountedElsewhere(source: Source): void {
   });
 }
 
-export const formatPolicy = ({ options, cmdline }: Context): FormatPolicy =>
-  options.format ?? formatPolicyOf(cmdline());
-
-/** Who builds a VM image may choose the policy on the kernel command line. */
-function formatPolicyOf(cmdline: string): FormatPolicy {
-  const key = "arcbox.data_format";
-  const value = cmdlineValue(cmdline, key);
-  if (value === undefined) return "blank";
-  const policy = formatPolicies.find((name) => name === value);
-  if (policy !== undefined) return policy;
-  throw new VolumeError("usage", `${key}=${value} on the kernel command line is no format policy`, {
-    hint: `use one of: ${formatPolicies.join(", ")}`,
-  });
+/**
+ * Who builds a VM image may choose the policies on the kernel command line; a flag beats it. For a disk that
+ * needs neither, it is not read.
+ */
+export function policiesOf(
+  { options, cmdline, note }: Context,
+  { kind }: Verdict,
+): { readonly format: FormatPolicy; readonly repair: RepairPolicy } {
+  if (kind === "btrfs" || kind === "mounted") return { format: "never", repair: "never" };
+  const { format, repair } = options;
+  if (format !== undefined && repair !== undefined) return { format, repair };
+  const text = cmdline();
+  if (text === null) note("/proc/cmdline cannot be read: what it says of formatting is not known");
+  const line = text ?? "";
+  return {
+    format: format ?? cmdlineChoice(line, "arcbox.data_format", formatPolicies) ?? "blank",
+    repair: repair ?? cmdlineChoice(line, "arcbox.data_repair", repairPolicies) ?? "auto",
+  };
 }
 
 /** Throws `busy` when something has claimed the device. */
 export function assertFree({ kernel }: Context, source: Source): void {
   try {
-    assertUnclaimed(kernel, source.path);
+    assertUnclaimed(kernel, procPath(source.device.fd));
   } catch (error) {
     if (!isErrno(error, Errno.EBUSY)) throw error;
     throw mountError(kernel, source.path, null, error);

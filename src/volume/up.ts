@@ -1,3 +1,4 @@
+import { filesystemInfo } from "../btrfs/ioctls.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
@@ -82,11 +83,13 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   const { root, places } = recorder.in("mount", () => withRoot(context, source, found));
   const { whole, subvolumes, missing, mounts } = places;
   const { path, sizeBytes } = source.device;
+  const { mountPath } = source;
 
   const top = recorder.in("mount", () => {
-    source.assertSameDevice();
+    source.assertStillChosen();
     if (missing.has(whole)) mountWhole(context, source, journal, root, whole, found);
     const fd = openTop(context, root, whole);
+    if (missing.has(whole)) assertMountedFrom(source, filesystemInfo(kernel, fd).fsid, whole.path);
     assertWritable(kernel, fd, mounts);
     if (found.verdict.kind === "mounted") noteElsewhere(kernel, fd, places, note);
     recorder.set("mount", mountResult(places));
@@ -107,7 +110,7 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   recorder.in("mountpoints", () => {
     const due = subvolumes.filter((target) => missing.has(target));
     for (const target of due) {
-      mountOrExplain(context, journal, root, target, path, `subvol=${target.subvolume}`);
+      mountOrExplain(context, journal, root, target, mountPath, `subvol=${target.subvolume}`);
     }
     recorder.set("mountpoints", mountpointsResult(places));
     recorder.mounts = mountReports(places);
@@ -115,6 +118,14 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   recorder.in("nocow", () => {
     const directories = lookAtNocow(kernel, top, layout, note);
     recorder.set("nocow", applyNocow(kernel, top, directories, layout, note));
+  });
+}
+
+/** After the mount the kernel says which device it was; whoever swapped device nodes meanwhile has it undone. */
+function assertMountedFrom(source: Source, uuid: string, path: string): void {
+  if (source.mountedUuid() === uuid) return;
+  throw new VolumeError("busy", `what was mounted at ${path} is another disk than ${source.path}`, {
+    hint: "see who changes the nodes in /dev, then run the command again",
   });
 }
 
@@ -158,7 +169,7 @@ function mountWhole(
   const { kernel, layout, recorder } = context;
   const data = `${layout.options},subvolid=5`;
   try {
-    journal.mount(root, whole, source.path, data);
+    journal.mount(root, whole, source.mountPath, data);
   } catch (error) {
     if (!(error instanceof SystemError) || error.call !== "mount") throw error;
     const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
@@ -172,7 +183,7 @@ function mountWhole(
       settleFilesystem(context, source, { verdict, action });
     });
     recorder.in("mount", () => {
-      mountOrExplain(context, journal, root, whole, source.path, data);
+      mountOrExplain(context, journal, root, whole, source.mountPath, data);
     });
   }
 }

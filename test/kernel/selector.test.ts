@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { down, fails, plan, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
-import { flipByte, GiB, zeroAt } from "../kit/image.ts";
+import { flipByte, GiB, writeAt, zeroAt } from "../kit/image.ts";
 import { expectRefused } from "../kit/refusal.ts";
 import { stepOutcomes } from "../kit/report.ts";
 import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
@@ -148,30 +148,39 @@ test("a disk appears while it is waited for by its label", async () => {
   expect(report.ms).toBeLessThan(10_000);
 });
 
-/** What `--format any` would format if the disk were named by its path. */
-const wrecks: readonly (readonly [string, (image: string) => void, string])[] = [
-  ["wiped", (image) => zeroAt(image, PRIMARY + at.magic, 8), "wiped"],
-  [
-    "overwritten at its begin",
-    (image) => {
-      zeroAt(image, PRIMARY, 4096);
-      flipByte(image, 1000);
-    },
-    "ambiguous",
-  ],
+test("a disk named by its UUID is never formatted, also when it was wiped, with --format any", async () => {
+  const box = sandbox();
+  const disk = await labelled(box, uniqueLabel());
+  const uuid = uuidOf(disk);
+  damage(disk, (image) => zeroAt(image, PRIMARY + at.magic, 8));
+  for (const how of [`uuid=${uuid}`, `label=${superblockFacts(disk.image, MIRROR).label}`]) {
+    await expectRefused(box, ["--device", how, "--format", "any"], { code: "wiped" });
+  }
+  const report = await up(box, "--device", `uuid=${uuid}`, "--repair", "always");
+  expect(report.uuid).toBe(uuid);
+  expect(markerIsThere(box)).toBeTrue();
+});
+
+const withoutName: readonly (readonly [string, (image: string) => void])[] = [
+  ["zeroed", (image) => zeroAt(image, PRIMARY, 4096)],
+  ["full of something else", (image) => writeAt(image, PRIMARY, Buffer.alloc(4096, 0x5a))],
 ];
 
-test.each(wrecks)(
-  "a disk named by its UUID is never formatted: %s, with --format any",
-  async (_, edit, code) => {
+test.each(withoutName)(
+  "a mirror alone does not say which disk this is: a primary that is %s",
+  async (_, edit) => {
     const box = sandbox();
     const disk = await labelled(box, uniqueLabel());
     const uuid = uuidOf(disk);
-    damage(disk, edit);
+    damage(disk, (image) => {
+      edit(image);
+      flipByte(image, 1000);
+    });
     for (const how of [`uuid=${uuid}`, `label=${superblockFacts(disk.image, MIRROR).label}`]) {
-      await expectRefused(box, ["--device", how, "--format", "any"], { code });
+      const args = ["--device", how, "--repair", "always", "--format", "any", "--wait", "0"];
+      await expectRefused(box, args, { code: "device-missing", device: disk.device });
     }
-    const report = await up(box, "--device", `uuid=${uuid}`, "--repair", "always");
+    const report = await up(box, "--device", disk.device, "--repair", "always");
     expect(report.uuid).toBe(uuid);
     expect(markerIsThere(box)).toBeTrue();
   },
@@ -194,7 +203,7 @@ test.each(["label", "uuid"] as const)(
     const label = uniqueLabel();
     const disk = await labelled(box, label);
     const uuid = uuidOf(disk);
-    damage(disk, (image) => zeroAt(image, PRIMARY, 4096));
+    damage(disk, (image) => flipByte(image, PRIMARY + at.label));
     const selector = key === "label" ? `label=${label}` : `uuid=${uuid}`;
     expect(await status(box, ["--device", selector])).toMatchObject({
       device: disk.device,

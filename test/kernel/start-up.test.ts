@@ -22,9 +22,12 @@ const boot = [
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
   ...["aligned-buffer", "appearance", "blkid", "block-device", "bytes", "errno"].map(inLinux),
-  ...["files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(inLinux),
+  ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
+    inLinux,
+  ),
   ...["place", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
+  ...["deleted-image", "image-locks", "in-use", "signatures"].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...["mount", "mount-journal", "nocow", "options", "ours", "places", "repair"].map(inVolume),
   ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),

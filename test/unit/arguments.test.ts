@@ -158,7 +158,9 @@ describe("a wrong command line is one clear line and exit status 2", () => {
     ["--size, empty", ["--image", "/i", "--size", ""], "--size"],
     ["--size, negative", ["--image", "/i", "--size=-1G"], "--size"],
     ["--wait, negative", ["--wait=-1"], "--wait"],
-    ["--wait, a negative word", ["--wait", "-1"], "--wait"],
+    ["--wait, a negative word", ["--wait", "-1"], '--wait "-1" is not a number of seconds'],
+    ["--size, a negative word", ["--image", "/i", "--size", "-1G"], '--size "-1G" is not a size'],
+    ["--device by a partition", ["--device", "PARTUUID=1-2"], "/dev/disk/by-partuuid/1-2"],
     ["--wait, empty", ["--wait", ""], "--wait"],
     ["--format, unknown", ["--format", "all"], /--format "all".*\n.*blank, any, never/],
     ["--format, in capitals", ["--format", "ANY"], "--format"],
@@ -254,20 +256,30 @@ describe("what was given is what is done", () => {
     },
   );
 
+  test("slashes behind a path lead nowhere else", () => {
+    expect(optionsOf("--device", "/dev/vdb//").device).toBe("/dev/vdb");
+    expect(optionsOf("--root", "/").root).toBe("/");
+    expect(optionsOf("--root", "//").root).toBe("/");
+  });
+
+  test("a relative path of a disk stays as it was typed", () => {
+    expect(optionsOf("--device", "vdb").device).toBe("vdb");
+  });
+
   test("a relative path is below the working directory", () => {
     expect(optionsOf("--image", "data.img").image).toBe(`${process.cwd()}/data.img`);
     expect(optionsOf("--root", "r").root).toBe(`${process.cwd()}/r`);
   });
 
   test("a disk meant by what it is stays as it was said", () => {
-    for (const text of ["serial=ABC", "uuid=1234-5", "label=a b"]) {
+    for (const text of ["serial=ABC", "uuid=1234-5", "label=a b", "LABEL=a b", "UUID=1234-5"]) {
       expect(optionsOf("--device", text).device).toBe(text);
     }
   });
 
   test("a path with an equals sign is no selector", () => {
     expect(optionsOf("--device", "/dev/serial=x").device).toBe("/dev/serial=x");
-    expect(optionsOf("--device", "name=x").device).toBe(`${process.cwd()}/name=x`);
+    expect(optionsOf("--device", "name=x").device).toBe("name=x");
   });
 });
 

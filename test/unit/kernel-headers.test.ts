@@ -322,7 +322,7 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
         config = argument.slice();
         return 0;
       });
-      expect(attachLoop(kernel, 3, path)).toBe("/dev/loop7");
+      expect(attachLoop(kernel, 5, path)).toEqual({ path: "/dev/loop7", fd: 5 });
       expect(config).toHaveLength(c.size);
       expect(new DataView(config.buffer).getUint32(c.fd, true)).toBe(5);
       const name = config.subarray(c.info + c.name, c.info + c.name + c.nameBytes);
@@ -335,8 +335,8 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
         requests.push(request);
         return 0;
       });
-      refreshLoopSize(kernel, "/dev/loop7");
-      detachLoop(kernel, "/dev/loop7");
+      refreshLoopSize(kernel, 3);
+      detachLoop(kernel, 3);
       expect(requests).toEqual([c.capacity, c.clear]);
     });
   });

@@ -34,7 +34,7 @@ export function refusalsOf(start: Start, occupied: boolean): ReadonlySet<ErrorCo
     const { verdict } = start;
     if (verdict !== "btrfs" && verdict !== "mounted") codes.add(verdict);
   }
-  // By its name a disk is found only while a copy of its superblock is intact.
+  // By its name a disk is found only while its primary, whole or damaged, still names it.
   if (start.chosenBy === "label" && !named.includes(start.verdict)) codes.add("device-missing");
   if (start.verdict === "unreadable") codes.add("unreadable").add("device-missing");
   if (action === "format" && !start.hasMkfs) codes.add("mkfs-missing");
@@ -53,6 +53,5 @@ const named: readonly Verdict["kind"][] = [
   "damaged",
   "multi-device",
   "shrunk",
-  "ambiguous",
   "wiped",
 ];

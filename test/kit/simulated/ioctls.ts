@@ -60,6 +60,9 @@ function blockIoctl(
     case requests.BLKROGET:
       number32.patch(buffer, { value: world.disks.get(what.name)?.readOnly === true ? 1 : 0 });
       return 0;
+    case requests.BLKSSZGET:
+      number32.patch(buffer, { value: 512 });
+      return 0;
     case requests.BLKFLSBUF:
       // Written out, but into the cache of the disk: only a flush makes that durable.
       storage?.writeBack();

@@ -3,6 +3,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
+  type FilesystemSpace,
   type FileStatus,
   type Kernel,
   O_CREAT,
@@ -12,6 +13,7 @@ import {
   type ProgramResult,
   SEEK_DATA,
 } from "../../../src/linux/kernel.ts";
+import { simulatedFcntl } from "./file-locks.ts";
 import { simulatedIoctl } from "./ioctls.ts";
 import { type MkfsFault, runMkfs } from "./mkfs-process.ts";
 import { mountFilesystem, unmountFilesystem } from "./mounts.ts";
@@ -50,7 +52,8 @@ export class SimulatedKernel implements Kernel {
   }
 
   open(path: string, flags: number, _mode = 0): number {
-    const followLast = (flags & O_NOFOLLOW) === 0 && (flags & O_EXCL) === 0;
+    const isNew = (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0;
+    const followLast = (flags & O_NOFOLLOW) === 0 && !isNew;
     const place = this.#walk(path, { call: "open", followLast });
     // A descriptor's own link leads to the open file even when its name is gone.
     const again = /^\/proc\/self\/fd\/(\d+)$/.exec(path);
@@ -90,6 +93,8 @@ export class SimulatedKernel implements Kernel {
     for (const [key, owner] of this.world.locks) {
       if (owner === description) this.world.locks.delete(key);
     }
+    const { rangeLocks } = this.world;
+    this.world.rangeLocks = rangeLocks.filter((lock) => lock.description !== description);
   }
 
   /** What the kernel does when a process ends, however it ends. */
@@ -262,11 +267,28 @@ export class SimulatedKernel implements Kernel {
     return simulatedIoctl(this, this.file(fd, "ioctl"), request, argument);
   }
 
-  tryLock(fd: number): boolean {
-    const { place, what, description } = this.file(fd, "flock");
+  /** A file as /proc/locks names it. */
+  #lockKey(fd: number, call: string): string {
+    const { place, what } = this.file(fd, call);
     const { device, inode } = statusOf(this.world, place, what);
     const hex = device.split(":").map((part) => Number(part).toString(16).padStart(2, "0"));
-    const key = `${hex.join(":")}:${inode}`;
+    return `${hex.join(":")}:${inode}`;
+  }
+
+  fcntl(fd: number, command: number, argument: Uint8Array): number {
+    const { description } = this.file(fd, "fcntl");
+    const asked = { file: this.#lockKey(fd, "fcntl"), description };
+    return simulatedFcntl(this.world, asked, command, argument);
+  }
+
+  fstatfs(fd: number): FilesystemSpace {
+    this.file(fd, "fstatfs");
+    return { totalBytes: 2 ** 50, availableBytes: 2 ** 49 };
+  }
+
+  tryLock(fd: number): boolean {
+    const { description } = this.file(fd, "flock");
+    const key = this.#lockKey(fd, "flock");
     const owner = this.world.locks.get(key);
     if (owner !== undefined && owner !== description) return false;
     this.world.locks.set(key, description);
@@ -311,11 +333,11 @@ export class SimulatedKernel implements Kernel {
     return this.world.passTime(timeoutMs);
   }
 
-  run(program: string, args: readonly string[], _inherited: readonly number[]): ProgramResult {
+  run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult {
     if (nameOf(program) !== "mkfs.btrfs") return this.#fail("run", Errno.ENOENT, program);
     const fault = this.mkfsFault;
     this.mkfsFault = null;
-    return runMkfs(this, args, fault);
+    return runMkfs(this, args, inherited, fault);
   }
 
   uninterrupted<T>(work: () => T): T {

@@ -13,13 +13,14 @@ export type MkfsFault =
 export function runMkfs(
   kernel: SimulatedKernel,
   args: readonly string[],
+  inherited: readonly number[],
   fault: MkfsFault | null,
 ): ProgramResult {
   const { world } = kernel;
   if (fault?.kind === "spawn") throw new SystemError("run", fault.errno, "mkfs.btrfs");
   const failed = (output: string): ProgramResult => ({ exitCode: 1, signal: null, output });
   const { label, force, path } = parseMkfsArguments(args);
-  const device = nameOf(path);
+  const device = deviceOf(kernel, path, inherited);
   const storage = world.storageOf(device);
   if (storage === null) return failed(`ERROR: unable to open ${path}`);
   const refusal = mkfsRefusal(storage, world.filesystemOn(device) !== null, force);
@@ -32,6 +33,14 @@ export function runMkfs(
   }
   kernel.flushed(device);
   return { exitCode: 0, signal: null, output: "" };
+}
+
+/** The block device that a path of the new process leads to, whose descriptors 3 and up are inherited. */
+function deviceOf(kernel: SimulatedKernel, path: string, inherited: readonly number[]): string {
+  const [, number] = /^\/proc\/self\/fd\/(\d+)$/.exec(path) ?? [];
+  const fd = inherited[Number(number) - 3];
+  const what = fd === undefined ? null : kernel.file(fd, "open").what;
+  return what?.kind === "block" ? what.name : nameOf(path);
 }
 
 const ended = (kind: "exit" | "killed"): ProgramResult =>

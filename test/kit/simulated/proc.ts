@@ -12,6 +12,8 @@ export function procEntry(world: World, path: string): Entry | undefined {
       return directory(1);
     case "/cmdline":
       return file(`${world.cmdline}\n`);
+    case "/partitions":
+      return file(partitionsText(world));
     case "/locks":
       return file(locksText(world));
     case "/self/mountinfo":
@@ -19,6 +21,12 @@ export function procEntry(world: World, path: string): Entry | undefined {
     default:
       return undefined;
   }
+}
+
+/** proc_partitions(5) */
+function partitionsText(world: World): string {
+  const names = [...world.disks.keys(), ...world.loops.keys()];
+  return `major minor  #blocks  name\n\n${names.map((name) => `   7        0        512 ${name}\n`).join("")}`;
 }
 
 /** A process that a test lets hold a lock. */

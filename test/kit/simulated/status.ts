@@ -3,6 +3,7 @@ import type { FileStatus } from "../../../src/linux/kernel.ts";
 import { entryAt, type Place } from "./paths.ts";
 import { deviceOf } from "./proc.ts";
 import type { Open } from "./process.ts";
+import { blockBytes } from "./storage.ts";
 import type { Entry } from "./tree.ts";
 import type { World } from "./world.ts";
 
@@ -27,6 +28,7 @@ export function statusOf(
     mode: modeOf(entry),
     inode: inodeOf(place, entry),
     sizeBytes: image?.storage.sizeBytes ?? 0,
+    allocatedBytes: (image?.storage.written().size ?? 0) * blockBytes,
     linkCount: image?.linkCount ?? 1,
     device: world.filesystems.get(filesystem)?.device ?? deviceOf(filesystem),
     nodeDevice: entry.kind === "block" ? entry.device : "0:0",

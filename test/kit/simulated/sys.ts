@@ -54,6 +54,7 @@ function blockEntry(world: World, [name, part, leaf]: readonly string[]): Entry 
   if (name === undefined) return folder;
   if (!blockDevices(world).has(name)) return undefined;
   if (part === undefined) return folder;
+  if (part === "size") return file(String((world.storageOf(name)?.sizeBytes ?? 0) / 512));
   const loop = world.loops.get(name);
   if (part === "loop" && loop !== undefined) {
     if (leaf === undefined) return folder;

@@ -46,6 +46,15 @@ export interface Mount {
   readonly options: string;
 }
 
+/** A lock of an open file description on some bytes of a file; `end` null: on all behind `start`. */
+export interface RangeLock {
+  readonly file: string;
+  readonly description: number;
+  readonly start: bigint;
+  readonly end: bigint | null;
+  readonly isExclusive: boolean;
+}
+
 /** Something that changed, in the order in which it happened. */
 export type Effect =
   | { readonly kind: "create" | "unlink" | "truncate"; readonly path: string }
@@ -84,6 +93,7 @@ export class World {
   mounts: readonly Mount[] = [];
   /** Which open file description has the flock of a file. */
   readonly locks = new Map<string, number>();
+  rangeLocks: readonly RangeLock[] = [];
   cmdline = "quiet";
   btrfsLoaded = true;
   nowMs = 1000;
@@ -159,6 +169,7 @@ export class World {
     for (const [key, tree] of this.trees) copy.trees.set(key, tree);
     for (const [key, one] of this.filesystems) copy.filesystems.set(key, new Filesystem(one));
     for (const [key, owner] of this.locks) copy.locks.set(key, owner);
+    copy.rangeLocks = this.rangeLocks;
     copy.mounts = this.mounts;
     copy.cmdline = this.cmdline;
     copy.btrfsLoaded = this.btrfsLoaded;

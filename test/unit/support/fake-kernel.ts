@@ -23,6 +23,7 @@ export const fileStatus = (values: Partial<FileStatus> = {}): FileStatus => ({
   mode: 0o040755,
   inode: 256n,
   sizeBytes: 0,
+  allocatedBytes: 0,
   linkCount: 1,
   device: "0:40",
   nodeDevice: "0:0",
