@@ -27,7 +27,9 @@ const boot = [
   ),
   ...["place", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
-  ...["deleted-image", "image-locks", "in-use", "signatures"].map(inVolume),
+  ...["deleted-image", "image-locks", "in-use", "loop-disk", "mkfs-ranges", "signatures"].map(
+    inVolume,
+  ),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...["mount", "mount-journal", "nocow", "options", "ours", "places", "repair"].map(inVolume),
   ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),
