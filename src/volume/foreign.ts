@@ -1,4 +1,3 @@
-import type { Superblock } from "../btrfs/superblock.ts";
 import { holdsAt, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 import {
@@ -45,12 +44,31 @@ const sgi = new Uint8Array([0x0b, 0xe5, 0xa9, 0x41]);
 /** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
 const tailBytes = 12 * kib;
 
+/** How much of the head the signatures look at: 64 KiB and the block of the superblock. */
+export const signatureHeadBytes = 68 * kib;
+
+const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
+  signatures.find(
+    ({ magic, offsets, confirm }) =>
+      offsets.some((offset) => holdsAt(head, magic, offset)) && (confirm?.(head) ?? true),
+  )?.name ?? null;
+
+/** The name of what owns this disk by the marks of its first 64 KiB, which Btrfs leaves alone; or null. */
+export function foreignInHead(head: Uint8Array): string | null {
+  if (isAllZero(head.subarray(0, 64 * kib))) return null;
+  return nameIn(head, headSignatures()) ?? partitionTable(head);
+}
+
+/** The same by the block in which Btrfs has its superblock, where that is not intact. */
+export const foreignInBlock = (head: Uint8Array): string | null => nameIn(head, blockSignatures);
+
 /**
- * Members of arrays and backup tables that keep their mark at the end of the disk. What lies before
- * `claimedBytes` belongs to the files of an intact Btrfs, and anybody may have written it: it is not read.
+ * The name of an array that this disk is a member of, or of a table that has its backup at the end; or null. What
+ * lies before `deviceBytes` belongs to the files of a Btrfs, and anybody may have written it: it is not read.
  */
-function findAtEnd(disk: Disk, claimedBytes: number): string | null {
+export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
   const { sizeBytes } = disk;
+  const claimedBytes = Number(deviceBytes);
   if (claimedBytes >= sizeBytes) return null;
   const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
   const tail = disk.read(tailStart, sizeBytes - tailStart);
@@ -63,31 +81,4 @@ function findAtEnd(disk: Disk, claimedBytes: number): string | null {
     offsets(sizeBytes).some((offset) => isAt(magic, offset)),
   );
   return found?.name ?? null;
-}
-
-/** How much of the head the signatures look at: 64 KiB and the block of the superblock. */
-export const signatureHeadBytes = 68 * kib;
-
-const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
-  signatures.find(
-    ({ magic, offsets, confirm }) =>
-      offsets.some((offset) => holdsAt(head, magic, offset)) && (confirm?.(head) ?? true),
-  )?.name ?? null;
-
-/**
- * The name of what owns this disk, or null. `head` is its first 68 KiB (less on a tiny disk). Beside an
- * intact superblock of Btrfs, `intact`, only bytes count that Btrfs never gives to files: what is in front of
- * it, and what lies beyond the filesystem's end.
- */
-export function findForeign(
-  disk: Disk,
-  head: Uint8Array,
-  intact: Superblock | null,
-): string | null {
-  const inHead = isAllZero(head.subarray(0, 64 * kib))
-    ? null
-    : (nameIn(head, headSignatures()) ?? partitionTable(head));
-  if (inHead !== null) return inHead;
-  if (intact !== null) return findAtEnd(disk, Number(intact.deviceBytes));
-  return nameIn(head, blockSignatures) ?? findAtEnd(disk, 0);
 }

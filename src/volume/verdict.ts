@@ -14,7 +14,7 @@ import { SystemError } from "../linux/errno.ts";
 import { isAllZero } from "../linux/bytes.ts";
 import { firstNonZero, type Look } from "./blank.ts";
 import type { Disk } from "./disk.ts";
-import { findForeign, signatureHeadBytes } from "./foreign.ts";
+import { foreignAtEnd, foreignInBlock, foreignInHead, signatureHeadBytes } from "./foreign.ts";
 import { hasIntent, intendedBytes } from "./intent.ts";
 import { mkfsHeadBytes, mkfsRanges } from "./mkfs-ranges.ts";
 
@@ -67,45 +67,65 @@ function trustedMirror(
   return agree ? best : undefined;
 }
 
+/** The mirrors that are intact, of those for which this disk has room. */
+const intactMirrors = (disk: Disk): readonly Superblock[] =>
+  mirrorOffsets
+    .filter((offset) => copyOffsets(disk.sizeBytes).includes(offset))
+    .map((offset) => ({ offset, copy: parseSuperblock(disk.read(offset, superblockBytes)) }))
+    .filter(({ copy, offset }) => isValidCopy(copy, offset))
+    .map(({ copy }) => copy);
+
+type Revivable = Extract<Verdict, { readonly kind: "wiped" | "damaged" }>;
+
+/** 7: everything but the magic is right. That is what a deliberate wipe leaves. */
+function wipedOf(primary: Superblock): Revivable | null {
+  if (primary.magic !== 0n || checksumName(primary.checksumType) === undefined) return null;
+  const mirror = withMagic(primary);
+  return isValidCopy(mirror, primaryOffset) ? { kind: "wiped", primary, mirror } : null;
+}
+
+/** 8: the primary is wrong, and it is beyond doubt which mirror is its own. */
+function damagedOf(
+  primary: Superblock,
+  mirrors: readonly Superblock[],
+  head: Uint8Array,
+): Revivable | null {
+  const mirror = trustedMirror(primary, mirrors);
+  const isOwn = mirror !== undefined && isAllZero(head.subarray(0, primaryOffset));
+  return isOwn ? { kind: "damaged", primary, mirror } : null;
+}
+
 /** Decisions 3 to 13. Throws the SystemError of the first read that it needs and that fails. */
 function judgeReadable(disk: Disk, look: Look): Verdict {
   const head = disk.read(0, signatureHeadBytes);
   const hasPrimary = head.length >= primaryOffset + superblockBytes;
   const primary = hasPrimary ? parseSuperblock(head.subarray(primaryOffset)) : null;
   const intact = primary !== null && isValidCopy(primary, primaryOffset) ? primary : null;
+  const foreign = (name: string): Verdict => ({ kind: "foreign", name, superblock: intact });
 
-  // 3: somebody else's, even over a valid Btrfs.
-  const name = findForeign(disk, head, intact);
-  if (name !== null) return { kind: "foreign", name, superblock: intact };
-
-  // 4, 5, 6: a good primary.
-  if (intact !== null) return flawOf(intact, disk) ?? { kind: "btrfs", superblock: intact };
-
-  if (primary !== null) {
-    // 7: everything but the magic is right. That is what a deliberate wipe leaves.
-    if (primary.magic === 0n && checksumName(primary.checksumType) !== undefined) {
-      const revived = withMagic(primary);
-      if (isValidCopy(revived, primaryOffset)) {
-        return { kind: "wiped", primary, mirror: revived };
-      }
-    }
-
-    const mirrors = mirrorOffsets
-      .filter((offset) => copyOffsets(disk.sizeBytes).includes(offset))
-      .map((offset) => ({ offset, copy: parseSuperblock(disk.read(offset, superblockBytes)) }))
-      .filter(({ copy, offset }) => isValidCopy(copy, offset))
-      .map(({ copy }) => copy);
-
-    // 8: the primary is wrong, and it is beyond doubt which mirror is its own.
-    const mirror = trustedMirror(primary, mirrors);
-    if (mirror !== undefined && isAllZero(head.subarray(0, primaryOffset))) {
-      return flawOf(mirror, disk) ?? { kind: "damaged", primary, mirror };
-    }
-
-    // 9: there are mirrors, but it takes a person to say which filesystem this is.
-    const best = newest(mirrors);
-    if (best !== undefined) return { kind: "ambiguous", primary, mirror: best };
+  // 3, 4, 5, 6: a good primary, unless something of somebody else's is in front of it or behind its end.
+  const inHead = foreignInHead(head);
+  if (inHead !== null) return foreign(inHead);
+  if (intact !== null) {
+    const atEnd = foreignAtEnd(disk, intact.deviceBytes);
+    if (atEnd !== null) return foreign(atEnd);
+    return flawOf(intact, disk) ?? { kind: "btrfs", superblock: intact };
   }
+
+  // 3, 7, 8: what still says whose it is keeps its files' bytes from being taken for somebody's mark.
+  const inBlock = foreignInBlock(head);
+  if (inBlock !== null) return foreign(inBlock);
+  const wiped = primary === null ? null : wipedOf(primary);
+  const mirrors = wiped === null && primary !== null ? intactMirrors(disk) : [];
+  const found = wiped ?? (primary === null ? null : damagedOf(primary, mirrors, head));
+  const atEnd = foreignAtEnd(disk, found?.mirror.deviceBytes ?? 0n);
+  if (atEnd !== null) return foreign(atEnd);
+  if (found?.kind === "damaged") return flawOf(found.mirror, disk) ?? found;
+  if (found !== null) return found;
+
+  // 9: there are mirrors, but it takes a person to say which filesystem this is.
+  const best = newest(mirrors);
+  if (primary !== null && best !== undefined) return { kind: "ambiguous", primary, mirror: best };
 
   // 10: no valid copy, a format of ours began here, and nothing is there that mkfs has not written.
   const intended = intendedBytes(disk);
@@ -170,6 +190,10 @@ export function glance(disk: Disk): Superblock | null {
     primary.magic === superblockMagic &&
     primary.address === BigInt(primaryOffset) &&
     flawOf(primary, disk) === null;
-  const isOurs = looksRight && findForeign(disk, head, primary) === null && !hasIntent(disk);
+  const isOurs =
+    looksRight &&
+    foreignInHead(head) === null &&
+    foreignAtEnd(disk, primary.deviceBytes) === null &&
+    !hasIntent(disk);
   return isOurs ? primary : null;
 }

@@ -2,7 +2,14 @@ import { SystemError } from "../../src/linux/errno.ts";
 import { lookAtCopies } from "../../src/volume/superblocks.ts";
 import { glance, judge, type Verdict } from "../../src/volume/verdict.ts";
 import { demandSafeDecisions } from "./decision-check.ts";
-import { bytesIn, fields, isSound, primaryPlace, superblockBytes } from "./own-superblock.ts";
+import {
+  bytesIn,
+  fields,
+  isSound,
+  number,
+  primaryPlace,
+  superblockBytes,
+} from "./own-superblock.ts";
 import { bytesOf, diskOf, isZero, type Meter, type Sketch } from "./sketch.ts";
 import {
   claimedBytes,
@@ -39,6 +46,13 @@ function demandBounded({ reads, bytes, longest }: Meter, sketch: Sketch): void {
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
+function believedBlock(verdict: Verdict): Uint8Array | null {
+  if (verdict.kind === "damaged" || verdict.kind === "wiped") return verdict.mirror.block;
+  return verdict.kind === "shrunk" || verdict.kind === "multi-device"
+    ? verdict.superblock.block
+    : null;
+}
+
 /** What each verdict claims of the disk must be so. */
 function demandTrue(verdict: Verdict, sketch: Sketch): void {
   const { kind } = verdict;
@@ -49,7 +63,10 @@ function demandTrue(verdict: Verdict, sketch: Sketch): void {
   const isMirror = (block: Uint8Array): boolean =>
     mirrors.some((mirror) => equal(mirror.block, block));
 
-  const owner = ownerOf(sketch);
+  // What is still known to be a Btrfs has files up to its end, and their bytes own nothing.
+  const believed = believedBlock(verdict);
+  const owner =
+    believed === null ? ownerOf(sketch) : ownerOf(sketch, number(believed, "deviceBytes"));
   demand(owner === null || kind === "foreign", `${owner} is called ${kind}`);
   demand(
     !isSoundHere || ["foreign", "btrfs", "multi-device", "shrunk"].includes(kind),

@@ -216,7 +216,9 @@ export function ownerOf(
   for (const { what, pieces } of foreignMarks) {
     const isThere = pieces.every(([place, bytes]) => {
       const at = place(sketch.sizeBytes);
-      const isFileContent = at >= MiB && at < claimed;
+      // What moves with the end of the disk may lie in a file; what is in front of all files may not.
+      const isAtEnd = place(sketch.sizeBytes + GiB) !== at;
+      const isFileContent = isAtEnd && at < claimed;
       return at >= 0 && !isFileContent && equal(bytesOf(sketch, at, bytes.length), bytes);
     });
     // libblkid asks the same of ext's short magic: a block size that exists.

@@ -11,7 +11,7 @@ import {
   sparseDisk,
   TiB,
 } from "./support/sparse-disk.ts";
-import { copiesOf } from "./support/superblock.ts";
+import { copiesOf, filled, flipped } from "./support/superblock.ts";
 
 const verdictOf = (sizeBytes: number, ...pieces: readonly Piece[]) =>
   judge(sparseDisk({ sizeBytes, pieces }), null);
@@ -140,15 +140,33 @@ describe("at the end of a valid Btrfs, where any user of a container may write",
     if (isInside) expect(verdictOf(GiB, ...nearly, ...pieces).kind).toBe("btrfs");
   });
 
-  test.each(atTheEnd)("%s beside a damaged primary is refused", (_what, named, pieces) => {
-    const [[, block] = [0, new Uint8Array()], ...mirrors] = copiesOf(GiB);
-    const broken = block.slice();
-    broken[1000] = 0xee;
-    expect(verdictOf(GiB, [64 * KiB, broken], ...mirrors, ...pieces)).toMatchObject({
-      kind: "foreign",
-      name: expect.stringMatching(named),
-      superblock: null,
-    });
+  test.each(atTheEnd)(
+    "%s is a file's content too where the damaged primary names a mirror",
+    (_what, named, pieces) => {
+      const damaged = (deviceBytes: number): readonly Piece[] => {
+        const [[at, block] = [0, new Uint8Array()], ...mirrors] = copiesOf(GiB, { deviceBytes });
+        return [[at, flipped(block, 1000)], ...mirrors];
+      };
+      expect(verdictOf(GiB, ...damaged(GiB), ...pieces).kind).toBe("damaged");
+      expect(verdictOf(GiB, ...damaged(GiB - 128 * KiB), ...pieces)).toMatchObject({
+        kind: "foreign",
+        name: expect.stringMatching(named),
+        superblock: null,
+      });
+    },
+  );
+
+  test.each(atTheEnd)(
+    "%s is a file's content too where the primary was wiped",
+    (_what, _named, pieces) => {
+      const [[at, block] = [0, new Uint8Array()], ...mirrors] = copiesOf(GiB);
+      expect(verdictOf(GiB, [at, filled(block, 64, 8)], ...mirrors, ...pieces).kind).toBe("wiped");
+    },
+  );
+
+  test.each(atTheEnd)("%s refuses a disk whose primary names nobody", (_what, _named, pieces) => {
+    const [[at] = [0], ...mirrors] = copiesOf(GiB);
+    expect(verdictOf(GiB, [at, new Uint8Array(4096)], ...mirrors, ...pieces).kind).toBe("foreign");
   });
 
   test("no byte is read that a file may hold", () => {

@@ -25,7 +25,7 @@ const usual: readonly (readonly [name: string, start: Partial<Start>])[] = [
   ["a blank disk", { verdict: "blank" }],
   ["an image that does not exist yet", { verdict: "blank", source: "image", isMissing: true }],
   ["a damaged disk that has grown", { verdict: "damaged", variant: 1, grown: true }],
-  ["a foreign disk that may be formatted", { verdict: "foreign", variant: 1, format: "any" }],
+  ["a foreign disk that may be formatted", { verdict: "foreign", variant: 2, format: "any" }],
   ["a volume that is mounted in part", { verdict: "mounted", mounted: [true, true, false] }],
 ];
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { down, up } from "../../kit/agent.ts";
 import { command } from "../../kit/command.ts";
 import { flush, GiB, KiB, MiB, readAt, writeAt, zeroAt } from "../../kit/image.ts";
+import { depth } from "../../kit/depth.ts";
 import { expectRefused } from "../../kit/refusal.ts";
 import { type Disk, type Sandbox, useSandbox } from "../../kit/sandbox.ts";
 import { MIRROR, PRIMARY } from "../../kit/superblock.ts";
@@ -100,7 +101,7 @@ test("a record where an earlier program had it is not looked at", async () => {
 });
 
 test("the record's place keeps what is written to it, through mkfs, filling, emptying, balancing and filling again", () => {
-  for (const sizeBytes of [512 * MiB, GiB]) {
+  for (const sizeBytes of depth([512 * MiB], [512 * MiB, GiB, 5 * GiB])) {
     const box = sandbox();
     const { image, device } = box.disk(sizeBytes);
     const mark = Buffer.alloc(28 * KiB, "the place of the record ");
@@ -108,20 +109,16 @@ test("the record's place keeps what is written to it, through mkfs, filling, emp
     command("blockdev", "--flushbufs", device);
     command("mkfs.btrfs", "--quiet", "--force", "--nodiscard", device);
     const top = box.mount(device, `whole-${sizeBytes}`);
-    const fillUp = (): void => {
-      command(
-        "sh",
-        "-c",
-        `dd if=/dev/urandom of='${top}/f' bs=1M status=none || true; sync -f '${top}'`,
-      );
+    const fill = (mebibytes: number): void => {
+      const write = `dd if=/dev/urandom of='${top}/f' bs=1M count=${mebibytes} status=none || true`;
+      command("sh", "-c", `${write}; sync -f '${top}'`);
     };
-    fillUp();
+    // Not to the end yet: a balance needs room for a chunk.
+    fill(sizeBytes / 2 / MiB);
     command("rm", `${top}/f`);
     command("sync", "--file-system", top);
-    // What the file left behind is given back first, or the metadata would have nowhere to go.
-    command("btrfs", "balance", "start", "-dusage=50", top);
     command("btrfs", "balance", "start", "--full-balance", top);
-    fillUp();
+    fill(sizeBytes / MiB);
     box.umount(top);
     flush(device);
     expect(readAt(image, RECORD, mark.length).equals(mark)).toBeTrue();
