@@ -10,8 +10,14 @@
 export interface Kernel {
   /** open(2), always with O_CLOEXEC. */
   open(path: string, flags: number, mode?: number): number;
-  /** openat2(2) with RESOLVE_* flags, always with O_CLOEXEC. */
-  openBeneath(directory: number, path: string, flags: number, resolve: number): number;
+  /** openat2(2) with RESOLVE_* flags, always with O_CLOEXEC; `mode` goes with O_CREAT. */
+  openBeneath(
+    directory: number,
+    path: string,
+    flags: number,
+    resolve: number,
+    mode?: number,
+  ): number;
   /**
    * close(2). Linux lets go of the descriptor whatever it answers, and what is to last was flushed
    * before: only EBADF, a fault of the program, is an error.
@@ -38,10 +44,14 @@ export interface Kernel {
   lseek(fd: number, offsetBytes: number, whence: number): number;
   /** statx(2) of a path, or of the descriptor itself with AT_EMPTY_PATH and "". */
   statx(directory: number, path: string, flags: number): FileStatus;
-  /** The names in a directory but "." and "..", from getdents64(2). */
-  readDirectory(fd: number): string[];
+  /**
+   * The names in a directory but "." and "..", from getdents64(2): all that are left to read, or the
+   * next few, `atLeast` of them where there are so many.
+   */
+  readDirectory(fd: number, atLeast?: number): string[];
   readlink(path: string): string;
   mkdirat(directory: number, name: string, mode: number): void;
+  chmod(path: string, mode: number): void;
   unlink(path: string): void;
   umask(mask: number): number;
   geteuid(): number;
@@ -85,6 +95,7 @@ export interface Kernel {
 /** What statx(2) says of a file; device numbers as "major:minor", as in mountinfo. */
 export interface FileStatus {
   readonly mode: number;
+  readonly owner: number;
   readonly inode: bigint;
   readonly sizeBytes: number;
   /** What of it takes space: holes do not. */
@@ -141,6 +152,8 @@ export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_BENEATH = 0x08;
 
 /** linux/mount.h */
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
 export const MS_NOATIME = 1024;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;

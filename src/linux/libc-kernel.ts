@@ -19,6 +19,7 @@ const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
 /** linux/stat.h, struct statx; the mask asks for the basic fields and the mount id. */
 const statxFields = struct(256, {
   linkCount: u32(16),
+  owner: u32(20),
   mode: u16(28),
   inode: u64(32),
   sizeBytes: u64(40),
@@ -129,9 +130,10 @@ export class LibcKernel implements Kernel {
     return this.#retried("open", path, () => this.#libc.open(name, flags | O_CLOEXEC, mode));
   }
 
-  openBeneath(directory: number, path: string, flags: number, resolve: number): number {
+  openBeneath(directory: number, path: string, flags: number, resolve: number, mode = 0): number {
     const { bytes, view } = this.#openHow;
     view.setUint32(openHow.fields.flags.offset, flags | O_CLOEXEC, true);
+    view.setUint32(openHow.fields.mode.offset, mode, true);
     view.setUint32(openHow.fields.resolve.offset, resolve, true);
     const name = cString(path);
     return this.#retried("openat2", path, () =>
@@ -195,6 +197,7 @@ export class LibcKernel implements Kernel {
     const nodeMinor = view.getUint32(at.nodeMinor.offset, true);
     return {
       mode: view.getUint16(at.mode.offset, true),
+      owner: view.getUint32(at.owner.offset, true),
       inode: view.getBigUint64(at.inode.offset, true),
       sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
       allocatedBytes: Number(view.getBigUint64(at.blocks.offset, true)) * 512,
@@ -205,10 +208,10 @@ export class LibcKernel implements Kernel {
     };
   }
 
-  readDirectory(fd: number): string[] {
+  readDirectory(fd: number, atLeast = Number.POSITIVE_INFINITY): string[] {
     const buffer = this.#names;
     const names: string[] = [];
-    for (;;) {
+    while (names.length < atLeast) {
       const result = this.#libc.syscall(SYS_getdents64, fd, buffer, asPointer(buffer.length), 0);
       const filled = this.#check(result, "getdents64");
       if (filled === 0) return names;
@@ -219,6 +222,7 @@ export class LibcKernel implements Kernel {
         at += recordLength;
       }
     }
+    return names;
   }
 
   readlink(path: string): string {
@@ -229,6 +233,10 @@ export class LibcKernel implements Kernel {
 
   mkdirat(directory: number, name: string, mode: number): void {
     this.#check(this.#rare.mkdirat(directory, cString(name), mode), "mkdirat", name);
+  }
+
+  chmod(path: string, mode: number): void {
+    this.#check(this.#rare.chmod(cString(path), mode), "chmod", path);
   }
 
   unlink(path: string): void {

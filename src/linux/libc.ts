@@ -28,6 +28,7 @@ const rare = {
   ftruncate: { args: [int, ssize], returns: int },
   lseek: { args: [int, ssize, int], returns: ssize },
   mkdirat: { args: [int, ptr, uint], returns: int },
+  chmod: { args: [ptr, uint], returns: int },
   unlink: { args: [ptr], returns: int },
   posix_fadvise: { args: [int, ssize, ssize, int], returns: int },
   getpagesize: { args: [], returns: int },

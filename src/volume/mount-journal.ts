@@ -14,13 +14,17 @@ import {
   type Kernel,
   MNT_DETACH,
   MS_NOATIME,
+  MS_NODEV,
+  MS_NOSUID,
   UMOUNT_NOFOLLOW,
 } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
+import { mountPointMode } from "./raw-place.ts";
 import type { Root, Target } from "./targets.ts";
 
-/** Of a directory made to be mounted on; once mounted, the subvolume's own mode counts. */
-const mountPointMode = 0o755;
+/** The whole filesystem is mounted for the agent, which starts no program there and opens no device. */
+const flagsOf = ({ subvolume }: Target): number =>
+  subvolume === "" ? MS_NOATIME | MS_NOSUID | MS_NODEV : MS_NOATIME;
 
 /** A directory that is open, and a name in it: a place that stays the same while paths to it change. */
 interface Spot {
@@ -66,12 +70,12 @@ export class MountJournal {
   mount(root: Root, target: Target, device: string, data: string): void {
     const kernel = this.#kernel;
     const [parentPath, name] = splitPath(target.relativePath);
-    const parent = makeTargetDirectory(kernel, root.fd, parentPath, target);
+    const parent = makeParent(kernel, root.fd, parentPath, target);
     let isMade = false;
     try {
       withFd(kernel, makeTargetDirectory(kernel, parent, name, target), (fd) => {
         // Through the descriptor: whoever swaps a directory for a link now is too late.
-        kernel.mount(device, procPath(fd), "btrfs", MS_NOATIME, data);
+        kernel.mount(device, procPath(fd), "btrfs", flagsOf(target), data);
         isMade = true;
         this.#made.push({ parent, name, target });
         if (isInPlace(kernel, root, target, { parent, name })) return;
@@ -142,10 +146,26 @@ function isInPlace(kernel: Kernel, root: Root, target: Target, spot: Spot): bool
   }
 }
 
+/** The directory that a target is in; the last one of the way to it may have a mode of its own. */
+function makeParent(kernel: Kernel, root: number, path: string, target: Target): number {
+  const { parentMode } = target;
+  if (parentMode === mountPointMode) return makeTargetDirectory(kernel, root, path, target);
+  const [above, name] = splitPath(path);
+  return withFd(kernel, makeTargetDirectory(kernel, root, above, target), (fd) =>
+    makeTargetDirectory(kernel, fd, name, target, parentMode),
+  );
+}
+
 /** Opens a directory of the way to a target, or the target itself, and makes it where it is missing. */
-function makeTargetDirectory(kernel: Kernel, from: number, path: string, target: Target): number {
+function makeTargetDirectory(
+  kernel: Kernel,
+  from: number,
+  path: string,
+  target: Target,
+  mode = mountPointMode,
+): number {
   try {
-    return makeDirectoryBeneath(kernel, from, path, mountPointMode);
+    return makeDirectoryBeneath(kernel, from, path, mode);
   } catch (error) {
     if (isErrno(error, Errno.ELOOP, Errno.ENOTDIR)) {
       throw new VolumeError(

@@ -10,6 +10,7 @@ import { isReadOnly, type Mount, type MountTable, readMountTable } from "../linu
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
+import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
 import type { Source } from "./source.ts";
 import {
@@ -33,6 +34,8 @@ export interface Places {
   readonly subvolumes: readonly Target[];
   /** Those of them that must still be mounted. */
   readonly missing: ReadonlySet<Target>;
+  /** Others than root may look into the directory that holds the mount of the whole filesystem. */
+  readonly isOpenToAll: boolean;
   /** Every mount of the filesystem in this mount namespace. */
   readonly mounts: readonly Mount[];
 }
@@ -59,7 +62,8 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
   const [whole, ...subvolumes] = targets;
   const mounts = all.filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
-  return { root, whole, subvolumes, missing: new Set(missing), mounts };
+  const isOpenToAll = root !== null && isHolderOpen(kernel, root.fd, layout);
+  return { root, whole, subvolumes, missing: new Set(missing), isOpenToAll, mounts };
 }
 
 function lookerAt(
@@ -133,10 +137,11 @@ const mountOf = (kernel: Kernel, top: number): Mount | undefined => {
 const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");
 
 /** The step `mount` as the report words it, the same in a plan and afterwards. */
-export const mountResult = ({ whole, missing }: Places): StepResult =>
-  missing.has(whole)
-    ? { outcome: "changed", detail: `mounted at ${whole.path}` }
-    : { outcome: "kept", detail: `mounted at ${whole.path}` };
+export function mountResult({ whole, missing, isOpenToAll }: Places): StepResult {
+  const detail = `mounted at ${whole.path}`;
+  if (isOpenToAll) return { outcome: "changed", detail: `${detail}, for root alone now` };
+  return { outcome: missing.has(whole) ? "changed" : "kept", detail };
+}
 
 /** The step `mountpoints`, likewise. */
 export function mountpointsResult({ subvolumes, missing }: Places): StepResult {

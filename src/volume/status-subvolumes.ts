@@ -1,12 +1,12 @@
 import { getInodeFlags, noCopyOnWrite, subvolumeInfo } from "../btrfs/ioctls.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { withFd } from "../linux/files.ts";
+import { openDirectoryBeneath, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Context } from "./context.ts";
 import type { LayoutEntry } from "./layout.ts";
 import type { SubvolumeReport } from "./status-report.ts";
 import { openInVolume } from "./subvolumes.ts";
-import type { Target } from "./targets.ts";
+import type { Root, Target } from "./targets.ts";
 
 /** The subvolumes of the layout, and what their reports have no room for. */
 export interface SubvolumeFacts {
@@ -17,10 +17,17 @@ export interface SubvolumeFacts {
   readonly isHidden: boolean;
 }
 
-/** Every subvolume of the layout as it is; `top` is the open top of the filesystem, null when it is not mounted. */
+/** Where subvolumes can be looked at. */
+export interface View {
+  /** The open top of the filesystem; null when it is not mounted, or for root alone. */
+  readonly top: number | null;
+  readonly root: Root | null;
+}
+
+/** Every subvolume of the layout as it is. */
 export function lookAtSubvolumes(
   context: Context,
-  top: number | null,
+  { top, root }: View,
   targets: readonly Target[],
   mounted: readonly Target[],
 ): SubvolumeFacts {
@@ -32,17 +39,20 @@ export function lookAtSubvolumes(
   };
   const reports = layout.entries.map((entry, i) => {
     const target = targets[i];
+    const open = openerOf(
+      context,
+      { top, root },
+      entry,
+      mounted.find((one) => one === target),
+    );
     return {
       name: entry.subvolume,
-      id: top === null ? null : seen(() => idOf(context, top, entry, readOnly), hidden),
+      id: open === null ? null : seen(() => idOf(context, open(""), entry, readOnly), hidden),
       path: target?.path ?? entry.path,
       mounted: target !== undefined && mounted.includes(target),
       nocow: entry.noCopyOnWrite.map((directory) => ({
         directory,
-        set:
-          top === null
-            ? null
-            : seen(() => isNocow(kernel, top, `${entry.subvolume}/${directory}`), hidden),
+        set: open === null ? null : seen(() => isNocow(kernel, open(`/${directory}`)), hidden),
       })),
     };
   });
@@ -61,13 +71,29 @@ function seen<T>(look: () => T, hidden: () => void): T | null {
   }
 }
 
+/** Opens what is at a path in the subvolume, "" for itself: from the top, or where it is mounted. */
+type Opener = (path: string) => number;
+
+function openerOf(
+  { kernel }: Context,
+  { top, root }: View,
+  { subvolume }: LayoutEntry,
+  mounted: Target | undefined,
+): Opener | null {
+  if (top !== null) return (path) => openInVolume(kernel, top, `${subvolume}${path}`);
+  if (root === null || mounted === undefined) return null;
+  return (path) => {
+    const directory = openDirectoryBeneath(kernel, root.fd, mounted.relativePath);
+    return withFd(kernel, directory, () => openInVolume(kernel, directory, `.${path}`));
+  };
+}
+
 function idOf(
   { kernel, note }: Context,
-  top: number,
+  fd: number,
   { subvolume }: LayoutEntry,
   readOnlyNames: string[],
 ): number {
-  const fd = openInVolume(kernel, top, subvolume);
   const { id, readOnly } = withFd(kernel, fd, () => subvolumeInfo(kernel, fd));
   if (readOnly) {
     note(`the subvolume ${subvolume} is read-only: nothing can be saved in it`);
@@ -76,7 +102,5 @@ function idOf(
   return Number(id);
 }
 
-const isNocow = (kernel: Kernel, top: number, path: string): boolean => {
-  const fd = openInVolume(kernel, top, path);
-  return withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);
-};
+const isNocow = (kernel: Kernel, fd: number): boolean =>
+  withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);

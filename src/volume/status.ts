@@ -18,7 +18,7 @@ import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { policiesOf } from "./survey.ts";
-import { isOwnMount, mountAt, openRoot, type Target, targetsOf } from "./targets.ts";
+import { isOwnMount, mountAt, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -107,8 +107,9 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   const isWhole = mounted.includes(whole);
   if (filesystem !== null && !isWhole) note(`the whole volume is not mounted at ${whole.path}`);
 
-  const top = root !== null && isWhole ? openTop(context, root, whole) : null;
-  const inside = top === null ? null : lookInside(context, top, disk?.sizeBytes ?? null);
+  const top = root !== null && isWhole ? openWhole(context, root, whole) : null;
+  const view = top ?? (root !== null && isWhole ? openMounted(context, root, mounted) : null);
+  const inside = view === null ? null : lookInside(context, view, disk?.sizeBytes ?? null);
   const live = inside instanceof VolumeError ? null : inside;
   // A read-only view of it somewhere else says nothing of the volume.
   const own = mounted.map(mountOf).filter((mount) => mount !== null);
@@ -116,7 +117,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   const shown = own.length > 0 || mount === null ? own : [mount];
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
-  const subvolumes = lookAtSubvolumes(context, top, targets.slice(1), mounted);
+  const subvolumes = lookAtSubvolumes(context, { top, root }, targets.slice(1), mounted);
   const seen: Omit<Status, "healthy" | "problems" | "notes"> = {
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
     device: source?.path ?? mount?.source ?? context.recorder.device,
@@ -141,6 +142,25 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     isPartlyHidden: isHidden || subvolumes.isHidden,
   });
   return { ...seen, ...health, notes: context.recorder.notes };
+}
+
+/** null, where only root may open it. */
+function openWhole(context: Context, root: Root, whole: Target): number | null {
+  try {
+    return openTop(context, root, whole);
+  } catch (error) {
+    if (isErrno(error, Errno.EACCES)) return null;
+    throw error;
+  }
+}
+
+/** Any directory of the filesystem that may be opened: what the kernel says of the whole, it says there too. */
+function openMounted(context: Context, root: Root, mounted: readonly Target[]): number | null {
+  for (const target of mounted) {
+    const fd = openWhole(context, root, target);
+    if (fd !== null) return fd;
+  }
+  return null;
 }
 
 const stateOf = (mounted: number, wanted: number, isPresent: boolean): VolumeState => {

@@ -18,6 +18,7 @@ import {
 import { isReadOnly, type Mount, type MountTable } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
+import { holderMode, mountPointMode } from "./raw-place.ts";
 
 /** A place where something of the volume belongs. */
 export interface Target {
@@ -27,6 +28,8 @@ export interface Target {
   readonly path: string;
   /** Below the root, without a slash in front. */
   readonly relativePath: string;
+  /** Of the directory that it is in, when that is made. */
+  readonly parentMode: number;
 }
 
 /** What is at a target now. */
@@ -42,13 +45,14 @@ export function targetsOf(
   layout: Layout,
   rootPath: string,
 ): readonly [whole: Target, ...subvolumes: Target[]] {
-  const target = (subvolume: string, path: string): Target => ({
+  const target = (subvolume: string, path: string, parentMode = mountPointMode): Target => ({
+    parentMode,
     subvolume,
     path: rootPath === "/" ? path : `${rootPath}${path}`,
     relativePath: path.slice(1),
   });
   return [
-    target("", layout.rawPath),
+    target("", layout.rawPath, holderMode(layout)),
     ...layout.entries.map((entry) => target(entry.subvolume, entry.path)),
   ];
 }
@@ -121,16 +125,18 @@ export function mountAt(
   kernel: Kernel,
   root: number,
   target: Target,
-  mounts: Pick<MountTable, "byId">,
+  mounts: MountTable,
 ): Mount | null {
+  const isAtTarget = ({ path }: Mount): boolean => path === target.path;
   try {
     const fd = openDirectoryBeneath(kernel, root, target.relativePath);
     const { mountId } = withFd(kernel, fd, () => statFd(kernel, fd));
     const mount = mounts.byId(mountId);
     return mount?.path === target.path ? mount : null;
   } catch (error) {
-    const { ENOENT, ELOOP, ENOTDIR, EACCES } = Errno;
-    if (isErrno(error, ENOENT, ELOOP, ENOTDIR, EACCES)) return null;
+    // A plain user may not walk there, but may read the mount table.
+    if (isErrno(error, Errno.EACCES)) return mounts.all().findLast(isAtTarget) ?? null;
+    if (isErrno(error, Errno.ENOENT, Errno.ELOOP, Errno.ENOTDIR)) return null;
     throw error;
   }
 }

@@ -19,6 +19,7 @@ import {
   openTop,
   type Places,
 } from "./places.ts";
+import { closeHolder } from "./raw-place.ts";
 import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
 import { settleFilesystem } from "./settle.ts";
@@ -92,7 +93,7 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
     if (missing.has(whole)) assertMountedFrom(source, filesystemInfo(kernel, fd).fsid, whole.path);
     assertWritable(kernel, fd, mounts);
     if (found.verdict.kind === "mounted") noteElsewhere(kernel, fd, places, note);
-    recorder.set("mount", mountResult(places));
+    recorder.set("mount", mountResult({ ...places, isOpenToAll: false }));
     return fd;
   });
 
@@ -118,6 +119,12 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   recorder.in("nocow", () => {
     const directories = lookAtNocow(kernel, top, layout, note);
     recorder.set("nocow", applyNocow(kernel, top, directories, layout, note));
+  });
+  // Last, because a failure takes mounts back, and not this.
+  if (!places.isOpenToAll) return;
+  recorder.in("mount", () => {
+    const isClosed = closeHolder(kernel, root.fd, layout, note);
+    recorder.set("mount", mountResult({ ...places, isOpenToAll: isClosed }));
   });
 }
 

@@ -31,7 +31,9 @@ const boot = [
     inVolume,
   ),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
-  ...["mount", "mount-journal", "nocow", "options", "ours", "places", "repair"].map(inVolume),
+  ...["mount", "mount-journal", "nocow", "options", "ours", "places", "raw-place", "repair"].map(
+    inVolume,
+  ),
   ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),
   ...["subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];

@@ -78,6 +78,7 @@ describe("mounts of a run that failed are taken back", () => {
     subvolume: name,
     path: `/srv/${name}`,
     relativePath: `srv/${name}`,
+    parentMode: 0o755,
   });
 
   /** A kernel where the parent of every target is descriptor 8, and a mounted target 9. */

@@ -11,8 +11,19 @@ import {
 import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
 import { expectRefused } from "./support/refused.ts";
 
-const target = { subvolume: "@docker", path: "/var/lib/docker", relativePath: "var/lib/docker" };
-const whole = { subvolume: "", path: "/run/arcbox/data", relativePath: "run/arcbox/data" };
+const parentMode = 0o755;
+const target = {
+  subvolume: "@docker",
+  path: "/var/lib/docker",
+  relativePath: "var/lib/docker",
+  parentMode,
+};
+const whole = {
+  subvolume: "",
+  path: "/run/arcbox/data",
+  relativePath: "run/arcbox/data",
+  parentMode,
+};
 const ours = "0:40";
 
 const mount = (values: Partial<Mount> = {}): Mount => ({

@@ -4,7 +4,7 @@ import { utf8 } from "../../../src/linux/text.ts";
 import type { StepName } from "../../../src/volume/report.ts";
 import { readCopy, readTree } from "../../kit/simulated/btrfs.ts";
 import type { Storage } from "../../kit/simulated/storage.ts";
-import type { Tree } from "../../kit/simulated/tree.ts";
+import { parentOf, type Tree } from "../../kit/simulated/tree.ts";
 import type { World } from "../../kit/simulated/world.ts";
 import { mirrorPlaces } from "./content.ts";
 import { FS_NOCOW_FL, nocowPaths, subvolumeNames } from "./inside.ts";
@@ -53,6 +53,12 @@ export function filesystemOf(world: World, scene: Scene): Found | null {
   return storage === null ? null : rescued(storage);
 }
 
+/** True when others than root may look into the directory of the whole filesystem's mount. */
+function isOpenToAll(world: World, { targets }: Scene): boolean {
+  const holder = world.treeOf("root").get(parentOf(targets[0]?.path ?? ""));
+  return holder?.kind === "directory" && (holder.mode & 0o077) !== 0;
+}
+
 /** What each step of the report is about, as it is in this world. */
 export function facets(world: World, scene: Scene): Partial<Record<StepName, string>> {
   const [whole, ...subvolumes] = scene.targets;
@@ -72,7 +78,10 @@ export function facets(world: World, scene: Scene): Partial<Record<StepName, str
         .map(({ storage }) => storage.sizeBytes),
       [...world.loops.values()].map(({ name, path, storage }) => [name, path, storage.sizeBytes]),
     ]),
-    mount: mountsAt(whole === undefined ? [] : [whole.path]),
+    mount: JSON.stringify([
+      mountsAt(whole === undefined ? [] : [whole.path]),
+      isOpenToAll(world, scene),
+    ]),
     ...(found === null ? {} : { capacity: String(found.bytes) }),
     subvolumes: subvolumeNames.filter((name) => tree.has(`/${name}`)).join(),
     mountpoints: mountsAt(subvolumes.map(({ path }) => path)),
@@ -121,6 +130,9 @@ export function lacking(world: World, scene: Scene, excused: readonly string[] =
     const isFlagged = entry?.kind === "directory" && (entry.flags & FS_NOCOW_FL) !== 0;
     const isExcused = excused.some((note) => note.includes(path.slice(1)));
     if (!isFlagged && !isExcused) missing.push(`${path} is not NOCOW`);
+  }
+  if (isOpenToAll(world, scene)) {
+    if (!excused.some((note) => note.includes("stays open"))) missing.push("it is open to all");
   }
   const storage = storageOf(world, scene);
   if (storage === null) return [...missing, "there is no disk"];

@@ -202,12 +202,12 @@ export class SimulatedKernel implements Kernel {
     return statusOf(this.world, place, null, path);
   }
 
-  readDirectory(fd: number): string[] {
+  readDirectory(fd: number, atLeast = Number.POSITIVE_INFINITY): string[] {
     const { what, place } = this.file(fd, "getdents64");
     if (what.kind !== "directory") this.#fail("getdents64", Errno.ENOTDIR);
     const { filesystem } = place.mount;
     if (filesystem === "sys") return sysNames(this.world, place.path);
-    return namesIn(this.world.treeOf(filesystem), place.path);
+    return namesIn(this.world.treeOf(filesystem), place.path).slice(0, atLeast);
   }
 
   readlink(path: string): string {
@@ -235,6 +235,15 @@ export class SimulatedKernel implements Kernel {
     const made = directory(world.id(), { mode: mode & ~this.process.umask, flags });
     world.setEntry(filesystem, place.path, made);
     world.effect({ kind: "mkdir", filesystem, path: place.path });
+  }
+
+  chmod(path: string, mode: number): void {
+    const { world } = this;
+    const place = this.#walk(path, { call: "chmod", followLast: true });
+    const entry = entryAt(world, place) ?? this.#fail("chmod", Errno.ENOENT, path);
+    if (entry.kind !== "directory") throw new SystemError("chmod", Errno.EPERM, path);
+    world.setEntry(place.mount.filesystem, place.path, { ...entry, mode });
+    world.effect({ kind: "chmod", path: pathText(place) });
   }
 
   unlink(path: string): void {

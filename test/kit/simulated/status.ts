@@ -26,6 +26,7 @@ export function statusOf(
   const { filesystem } = place.mount;
   return {
     mode: modeOf(entry),
+    owner: 0,
     inode: inodeOf(place, entry),
     sizeBytes: image?.storage.sizeBytes ?? 0,
     allocatedBytes: (image?.storage.written().size ?? 0) * blockBytes,

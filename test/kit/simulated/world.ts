@@ -57,7 +57,7 @@ export interface RangeLock {
 
 /** Something that changed, in the order in which it happened. */
 export type Effect =
-  | { readonly kind: "create" | "unlink" | "truncate"; readonly path: string }
+  | { readonly kind: "create" | "unlink" | "truncate" | "chmod"; readonly path: string }
   | { readonly kind: "attach" | "detach" | "refresh"; readonly loop: string }
   | {
       readonly kind: "write";

@@ -21,6 +21,7 @@ export const failing = (errno: keyof typeof Errno) => (): never => {
 
 export const fileStatus = (values: Partial<FileStatus> = {}): FileStatus => ({
   mode: 0o040755,
+  owner: 0,
   inode: 256n,
   sizeBytes: 0,
   allocatedBytes: 0,
