@@ -2,10 +2,10 @@ import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "../volume/error.ts";
 import { type ErrorReport, errorReport, type Report } from "../volume/report.ts";
 import { coloured, errorText, json, type Paint, plain } from "./render.ts";
-import { isTerminal, print, type Stream } from "./terminal.ts";
+import { isTerminal, type Stream, tell } from "./terminal.ts";
 
 /** Of a command that was not understood. */
-const emptyReport: Report = {
+export const emptyReport: Report = {
   outcome: "failed",
   device: null,
   verdict: null,
@@ -20,12 +20,12 @@ const emptyReport: Report = {
 /** What is wrong with a command line, or with the layout that it names. */
 export function showMisunderstanding(kernel: Kernel, reason: VolumeError, asJson: boolean): void {
   const error = errorReport(reason);
-  if (asJson) print(kernel, 1, json({ ...emptyReport, error }));
+  if (asJson) tell(kernel, 1, json({ ...emptyReport, error }));
   else showError(kernel, error);
 }
 
 export function showError(kernel: Kernel, error: ErrorReport): void {
-  print(kernel, 2, errorText(error, paintFor(kernel, 2)));
+  tell(kernel, 2, errorText(error, paintFor(kernel, 2)));
 }
 
 /** Colour only for a terminal, and not where NO_COLOR asks for none (no-color.org). */

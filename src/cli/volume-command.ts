@@ -7,7 +7,7 @@ import { up } from "../volume/up.ts";
 import { type Action, actions, type Command, parseVolume } from "./arguments.ts";
 import { json, printable, reportText } from "./render.ts";
 import { paintFor, showError, unknownCommand } from "./show.ts";
-import { isTerminal, print, terminalColumns } from "./terminal.ts";
+import { isTerminal, mention, print, tell, terminalColumns } from "./terminal.ts";
 
 type Operation = Exclude<Action, "status">;
 type Operate = (kernel: Kernel, options: VolumeOptions, progress: Progress) => Report;
@@ -41,12 +41,12 @@ async function operate(kernel: Kernel, action: Operation, command: Command): Pro
   const run = await operations[action]();
   const isWatched = !command.json && isTerminal(kernel, 2);
   const progress = (text: string): void => {
-    if (isWatched) print(kernel, 2, `${printable(text)} …\n`);
+    if (isWatched) mention(kernel, 2, `${printable(text)} …\n`);
   };
   const report = run(kernel, command.options, progress);
-  if (command.json) print(kernel, 1, json(report));
+  if (command.json) tell(kernel, 1, json(report));
   else {
-    print(kernel, 1, reportText(action, report, paintFor(kernel, 1)));
+    tell(kernel, 1, reportText(action, report, paintFor(kernel, 1)));
     if (report.error !== undefined) showError(kernel, report.error);
   }
   return report.error === undefined ? 0 : exitStatusOf[report.error.code];
@@ -67,12 +67,12 @@ async function showStatus(kernel: Kernel, command: Command): Promise<number> {
   const { status } = await import("../volume/status.ts");
   const { checkStatusOf } = await import("../volume/problems.ts");
   const answer = status(kernel, command.options);
-  if (command.json) print(kernel, 1, json(answer));
+  if (command.json) tell(kernel, 1, json(answer));
   else if (answer.error !== undefined) showError(kernel, answer.error);
   else {
     const { statusText } = await import("./status-text.ts");
     const columns = isTerminal(kernel, 1) ? terminalColumns(kernel, 1) : unlimitedColumns;
-    print(kernel, 1, statusText(answer, paintFor(kernel, 1), columns));
+    tell(kernel, 1, statusText(answer, paintFor(kernel, 1), columns));
   }
   if (answer.error !== undefined) {
     return command.check ? unknownHealth : exitStatusOf[answer.error.code];

@@ -74,9 +74,11 @@ export interface Kernel {
   watchDirectory(inotify: number, path: string, mask: number): void;
   /** poll(2) for reading: false when `timeoutMs` passed first. */
   waitReadable(fds: readonly number[], timeoutMs: number): boolean;
+  /** poll(2) for writing: the same; true also where a write would fail at once. */
+  waitWritable(fd: number, timeoutMs: number): boolean;
   /**
-   * Runs a program to its end with a clean environment; descriptors 3 and up are `inherited`. Throws
-   * a SystemError ("execve") when it cannot be started.
+   * Runs a program to its end in the folder "/", with a clean environment; descriptors 3 and up are
+   * `inherited`. Throws a SystemError ("execve") when it cannot be started.
    */
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult;
   /**
@@ -84,8 +86,6 @@ export interface Kernel {
    * worse than a moment's delay.
    */
   uninterrupted<T>(work: () => T): T;
-  /** The name libblkid has for what is on an open disk; null when it has none or is not there. */
-  signatureName(fd: number): string | null;
   /** A clock that only goes forward, in milliseconds. */
   nowMs(): number;
   /** 16 random bytes. */

@@ -1,5 +1,4 @@
 import { read } from "bun:ffi";
-import { blkidName } from "./blkid.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
 import type { FilesystemSpace, FileStatus, Kernel, ProgramResult } from "./kernel.ts";
 import { O_CLOEXEC } from "./kernel.ts";
@@ -52,10 +51,17 @@ const NETLINK_KOBJECT_UEVENT = 15;
 /** poll.h, struct pollfd */
 const pollFd = struct(8, { fd: i32(0), events: u16(4), revents: u16(6) });
 const POLLIN = 1;
+const POLLOUT = 4;
 
 /** asm-generic/signal.h, the same on x86-64 and arm64 */
 const interruptions = [1 /* SIGHUP */, 2 /* SIGINT */, 15 /* SIGTERM */];
-const SIG_IGN = 1;
+const SIGCHLD = 17;
+const SIG_DFL = 0n;
+const SIG_IGN = 1n;
+const SA_NOCLDWAIT = 2;
+
+/** struct sigaction of glibc and of musl, the same in both; what is not named is kept as it is. */
+const sigaction = struct(152, { handler: u64(0), flags: u32(136) });
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
@@ -334,7 +340,7 @@ export class LibcKernel implements Kernel {
       pollFd.patch(buffer.subarray(i * pollFd.sizeBytes), { fd, events: POLLIN });
     });
     try {
-      return this.#check(this.#rare.poll(buffer, fds.length, Math.ceil(timeoutMs)), "poll") > 0;
+      return this.#check(this.#libc.poll(buffer, fds.length, Math.ceil(timeoutMs)), "poll") > 0;
     } catch (error) {
       // A signal is one of the things worth waking up for; the caller looks again.
       if (isErrno(error, Errno.EINTR)) return true;
@@ -342,12 +348,22 @@ export class LibcKernel implements Kernel {
     }
   }
 
+  waitWritable(fd: number, timeoutMs: number): boolean {
+    const buffer = pollFd.encode({ fd, events: POLLOUT });
+    const timeout = timeoutMs === Number.POSITIVE_INFINITY ? -1 : Math.ceil(timeoutMs);
+    return this.#retried("poll", undefined, () => this.#libc.poll(buffer, 1, timeout)) > 0;
+  }
+
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult {
-    const child = spawned(program, () =>
-      Bun.spawnSync([program, ...args], {
-        env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
-        stdio: ["ignore", "pipe", "pipe", ...inherited],
-      }),
+    const child = this.#waitingForChildren(() =>
+      spawned(program, () =>
+        Bun.spawnSync([program, ...args], {
+          // mkfs.btrfs looks for the sources of all mounts ("tmpfs", "proc") in its working directory.
+          cwd: "/",
+          env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+          stdio: ["ignore", "pipe", "pipe", ...inherited],
+        }),
+      ),
     );
     return {
       exitCode: child.signalCode === undefined ? child.exitCode : null,
@@ -357,19 +373,36 @@ export class LibcKernel implements Kernel {
   }
 
   uninterrupted<T>(work: () => T): T {
-    const { signal } = this.#libc;
-    const before = interruptions.map((number) => signal(number, asPointer(SIG_IGN)));
+    return this.#withDisposition(interruptions, SIG_IGN, work);
+  }
+
+  /**
+   * Where SIGCHLD is ignored, which a program inherits from who starts it, the kernel reaps a child at once
+   * and its exit status is lost: wait(2), "errors".
+   */
+  #waitingForChildren<T>(work: () => T): T {
+    const now = sigaction.encode({});
+    this.#check(this.#libc.sigaction(SIGCHLD, null, now), "sigaction");
+    const { handler, flags } = sigaction.decode(now);
+    const isWaited = handler !== SIG_IGN && (flags & SA_NOCLDWAIT) === 0;
+    return isWaited ? work() : this.#withDisposition([SIGCHLD], SIG_DFL, work);
+  }
+
+  /** What was to be done on these signals before comes back with all its flags: it is somebody else's. */
+  #withDisposition<T>(signals: readonly number[], handler: bigint, work: () => T): T {
+    const action = sigaction.encode({ handler });
+    const before = signals.map((signal) => {
+      const old = sigaction.encode({});
+      this.#check(this.#libc.sigaction(signal, action, old), "sigaction");
+      return old;
+    });
     try {
       return work();
     } finally {
-      interruptions.forEach((number, i) => {
-        signal(number, before[i] ?? null);
+      signals.forEach((signal, i) => {
+        this.#libc.sigaction(signal, before[i] ?? null, null);
       });
     }
-  }
-
-  signatureName(fd: number): string | null {
-    return blkidName(fd);
   }
 
   nowMs(): number {

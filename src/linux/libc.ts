@@ -17,7 +17,8 @@ const common = {
   ioctl: { args: [int, size, ptr], returns: int },
   flock: { args: [int, int], returns: int },
   mount: { args: [ptr, ptr, ptr, size, ptr], returns: int },
-  signal: { args: [int, ptr], returns: ptr },
+  sigaction: { args: [int, ptr, ptr], returns: int },
+  poll: { args: [ptr, size, int], returns: int },
   __errno_location: { args: [], returns: ptr },
 } as const;
 
@@ -37,21 +38,42 @@ const rare = {
   bind: { args: [int, ptr, uint], returns: int },
   inotify_init1: { args: [int], returns: int },
   inotify_add_watch: { args: [int, ptr, uint], returns: int },
-  poll: { args: [ptr, size, int], returns: int },
 } as const;
 
+/**
+ * Where systems keep the C library. By absolute path only: Bun looks for a bare name that the loader does
+ * not know in the working directory, and whoever may write there would have a library run as root.
+ */
+function libcPaths(): readonly string[] {
+  const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
+  const glibc = [`/lib/${machine}-linux-gnu`, "/lib64", "/usr/lib64", "/usr/lib", "/lib"];
+  // musl is its own loader, which is there under this name on every system that has it.
+  return [...glibc.map((folder) => `${folder}/libc.so.6`), `/lib/ld-musl-${machine}.so.1`];
+}
+
 function openLibc<D extends Record<string, FFIFunction>>(declarations: D) {
-  try {
-    return dlopen("libc.so.6", declarations).symbols;
-  } catch {
-    // musl names its one library after the architecture.
-    const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
-    return dlopen(`libc.musl-${architecture}.so.1`, declarations).symbols;
+  let reason: unknown = null;
+  for (const path of libcPaths()) {
+    try {
+      return dlopen(path, declarations).symbols;
+    } catch (error) {
+      // The first says most: what holds for all of them, such as a limit, or what the usual place lacks.
+      reason ??= error;
+    }
   }
+  throw new UnreachableKernel(reason);
 }
 
 export const openCommon = () => openLibc(common);
 export const openRare = () => openLibc(rare);
+
+/** No system call can be made: there is no C library, or no memory that code may be put into. */
+export class UnreachableKernel extends Error {
+  override readonly name = "UnreachableKernel";
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
 
 /** A number where the declaration says pointer: a machine word is a machine word. */
 export const asPointer = (word: number): Pointer => word as Pointer;

@@ -43,8 +43,6 @@ export interface FilesystemFacts {
   /** How it would be formatted. */
   readonly mkfs?: MkfsOptions;
   readonly repair: RepairPolicy;
-  /** A further name of what is on the disk, from a system library. */
-  readonly alsoKnownAs?: string | null;
 }
 
 const rescueHint =
@@ -71,8 +69,7 @@ export const unreadable = (device: string, cause: SystemError): VolumeError =>
   });
 
 /** Why this verdict cannot be used, in words. */
-function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): VolumeError {
-  const known = alsoKnownAs ? ` (it looks like ${alsoKnownAs})` : "";
+function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
   switch (verdict.kind) {
     case "foreign": {
       const { name, superblock } = verdict;
@@ -87,7 +84,7 @@ function refusal({ device, sizeBytes, verdict, alsoKnownAs }: FilesystemFacts): 
     case "unknown":
       return new VolumeError(
         "unknown",
-        `${device} holds unknown data: byte ${verdict.offset} is not zero${known}`,
+        `${device} holds unknown data: byte ${verdict.offset} is not zero`,
         { hint: "choose another disk; to destroy what is on it: --format any" },
       );
     case "unreadable":

@@ -234,12 +234,6 @@ export class Source {
     return fd === null ? null : lockHolder(this.#kernel, fd);
   }
 
-  /** What a system library takes the disk for, to name it in a refusal. */
-  signatureName(): string | null {
-    const fd = this.#device?.fd ?? this.#image?.fd ?? null;
-    return fd === null ? null : this.#kernel.signatureName(fd);
-  }
-
   /** The UUID under which the kernel has it mounted, in whatever mount namespace. */
   mountedUuid(): string | null {
     return this.#device === null ? null : mountedUuid(this.#kernel, this.#device.name);

@@ -93,7 +93,6 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     mkfs: context.layout.mkfs,
     format: source.mayBeFormatted ? format : "never",
     repair,
-    alsoKnownAs: verdict.kind === "unknown" ? source.signatureName() : null,
   });
   if (action.kind === "format") {
     findMkfs(kernel);

@@ -36,10 +36,10 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
   const context = newContext(kernel, options, true, progress);
   const { recorder, note } = context;
   const journal = new MountJournal(kernel);
+  const callersUmask = kernel.umask(umask);
   let source: Source | null = null;
   try {
     recorder.in("device", () => assertRoot(kernel));
-    kernel.umask(umask);
     source = recorder.in("device", () => openSource(context));
     bringUp(context, source, journal);
     source.close();
@@ -52,6 +52,7 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
   } finally {
     closeAll(context);
     journal.close();
+    kernel.umask(callersUmask);
   }
   return recorder.report();
 }

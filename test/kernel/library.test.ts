@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tool } from "../kit/command.ts";
+import { GiB } from "../kit/image.ts";
 import { useSandbox } from "../kit/sandbox.ts";
 
 const sandbox = useSandbox();
@@ -29,4 +31,30 @@ test("the example of the README runs, and prints what it says", async () => {
   const promised = [...example.matchAll(/console\.log.* \/\/ "?(\w+)/g)].map(([, word]) => word);
   expect(promised).toHaveLength(example.split("console.log").length - 1);
   expect(out.trim().split("\n")).toEqual(promised.map(String));
+});
+
+test.each([
+  ["as it is", []],
+  ["with SIGCHLD ignored", ["--ignore-signal=CHLD"]],
+  ["with the interruptions ignored", ["--ignore-signal=HUP,TERM"]],
+  ["with the interruptions blocked", ["--block-signal=HUP,TERM"]],
+] as const)("the process of the caller, %s, is left as it was", async (_what, signals) => {
+  const box = sandbox();
+  const script = join(import.meta.dir, "../kit/library-state.ts");
+  const { device } = box.disk(GiB);
+  const line = [process.execPath, script, box.root, device];
+  const run = Bun.spawn([tool("env"), ...signals, ...line], { stdout: "pipe", stderr: "inherit" });
+  const said = JSON.parse(await new Response(run.stdout).text());
+  expect(said.outcomes).toEqual([
+    "device-missing",
+    "changed",
+    "unchanged",
+    "unchanged",
+    "up",
+    "changed",
+    "unchanged",
+  ]);
+  expect(said.after).toEqual(said.before);
+  expect(said.openAfter).toEqual(said.openBefore);
+  expect(said.interrupts).toBe(1);
 });

@@ -21,7 +21,7 @@ const boot = [
   "src/program.ts",
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
-  ...["aligned-buffer", "appearance", "blkid", "block-device", "bytes", "errno"].map(inLinux),
+  ...["aligned-buffer", "appearance", "block-device", "bytes", "errno"].map(inLinux),
   ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
     inLinux,
   ),

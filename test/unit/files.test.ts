@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { print } from "../../src/cli/terminal.ts";
+import { mention, print, tell } from "../../src/cli/terminal.ts";
 import { Errno, SystemError } from "../../src/linux/errno.ts";
 import {
   namesIn,
@@ -188,28 +188,85 @@ describe("what is written to a disk", () => {
 });
 
 describe("printing", () => {
-  test("goes on until all is written, and waits for a reader that is slow", () => {
-    let out = "";
-    let waits = 0;
+  /** A reader that takes `pieceBytes` at once, and nothing while `stalls` lasts. */
+  function reader(pieceBytes: number, stalls: { left: number }) {
+    const said = { text: "", waits: 0 };
+    let nowMs = 0;
     const kernel = fakeKernel({
-      write(_fd, buffer) {
-        if (waits < 2) {
-          waits++;
-          throw new SystemError("write", Errno.EAGAIN);
-        }
-        out += new TextDecoder().decode(buffer.subarray(0, 3));
-        return Math.min(3, buffer.length);
+      nowMs: () => nowMs,
+      waitWritable(_fd, timeoutMs) {
+        if (stalls.left === 0) return true;
+        stalls.left--;
+        nowMs += Math.min(timeoutMs, 500);
+        return timeoutMs > 500;
       },
-      waitReadable: () => false,
+      write(_fd, buffer) {
+        if (stalls.left > 0) throw new SystemError("write", Errno.EAGAIN);
+        const taken = Math.min(pieceBytes, buffer.length);
+        said.text += new TextDecoder().decode(buffer.subarray(0, taken));
+        return taken;
+      },
+      waitReadable() {
+        said.waits++;
+        return false;
+      },
     });
-    print(kernel, 1, "a long text");
-    expect([out, waits]).toEqual(["a long text", 2]);
+    return { kernel, said };
+  }
+  const text = "a long text";
+  const printer = (errno: keyof typeof Errno, onWrite: (fd: number, text: string) => void) =>
+    fakeKernel({
+      nowMs: () => 0,
+      waitWritable: () => true,
+      write(fd, bytes) {
+        onWrite(fd, new TextDecoder().decode(bytes));
+        if (fd === 1) throw new SystemError("write", Errno[errno], "standard output");
+        return bytes.length;
+      },
+    });
+
+  test("goes on until all is written, and waits for a reader that is slow", () => {
+    for (const put of [print, tell]) {
+      const { kernel, said } = reader(3, { left: 2 });
+      put(kernel, 1, text);
+      expect(said).toEqual({ text, waits: 1 });
+    }
   });
 
-  test("to a reader that went away is nobody's fault; any other failure is", () => {
-    expect(() => print(fakeKernel({ write: failing("EPIPE") }), 1, "x")).not.toThrow();
-    expect(() => print(fakeKernel({ write: failing("ENOSPC") }), 1, "x")).toThrow("ENOSPC");
+  test("what a command did is told for two seconds to a reader that reads nothing, not for ever", () => {
+    const { kernel, said } = reader(3, { left: 1000 });
+    tell(kernel, 1, text);
+    expect(said.text).toBe("");
+    expect(kernel.nowMs()).toBeLessThan(3000);
   });
+
+  test("what goes on is mentioned only to a reader that reads", () => {
+    const stuck = reader(3, { left: 1000 });
+    mention(stuck.kernel, 2, text);
+    expect([stuck.said.text, stuck.kernel.nowMs()]).toEqual(["", 0]);
+    const { kernel, said } = reader(3, { left: 0 });
+    mention(kernel, 2, text);
+    expect(said.text).toBe(text);
+  });
+
+  test("to a reader that went away is nobody's fault; any other failure is one of a text", () => {
+    const nothing = (): void => undefined;
+    expect(() => print(printer("EPIPE", nothing), 1, "x")).not.toThrow();
+    expect(() => print(printer("ENOSPC", nothing), 1, "x")).toThrow("ENOSPC");
+  });
+
+  test.each(["EPIPE", "ENOSPC", "EBADF", "EIO", "EFBIG"] as const)(
+    "no failure is one of a report: %s",
+    (errno) => {
+      const errors: string[] = [];
+      const kernel = printer(errno, (fd, said) => {
+        if (fd === 2) errors.push(said);
+      });
+      tell(kernel, 1, "x");
+      const lost = `arcbox-agent: the report is lost: write standard output: ${errno}\n`;
+      expect(errors).toEqual(errno === "EPIPE" ? [] : [lost]);
+    },
+  );
 });
 
 test("a refusal is a refusal: the helper of these tests can fail", () => {

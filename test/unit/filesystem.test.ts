@@ -43,7 +43,6 @@ const facts = {
   readOnly: false,
   format: "blank",
   repair: "auto",
-  alsoKnownAs: null,
 } as const;
 
 type Facts = Parameters<typeof decideFilesystem>[0];
@@ -215,9 +214,6 @@ describe("a refusal names the disk and what can be done", () => {
   });
   test("unknown: where it is not zero", () => {
     expectRefused(decide(verdicts.unknown), "unknown", "/dev/vdb", "4711");
-  });
-  test("unknown, with a name from a system library", () => {
-    expectRefused(decide(verdicts.unknown, { alsoKnownAs: "zfs_member" }), "unknown", "zfs_member");
   });
   test("unreadable: the errno", () => {
     expectRefused(decide(verdicts.unreadable), "unreadable", "EIO");

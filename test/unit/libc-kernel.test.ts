@@ -270,6 +270,23 @@ describeWhere(onLinux ? null : "Linux", "the system calls that need no privilege
       expect(output).toBe("|C\n");
     });
 
+    test("runs in the root folder, whatever is the caller's", () => {
+      expect(run("pwd")).toMatchObject({ output: "/\n" });
+    });
+
+    test("is waited for where the caller ignores SIGCHLD, who goes on ignoring it", () => {
+      const ask = [
+        `const { LibcKernel } = await import("${join(import.meta.dir, "../../src/linux/libc-kernel.ts")}");`,
+        `console.log(new LibcKernel().run("/bin/sh", ["-c", "exit 3"], []).exitCode);`,
+        `console.log(await Bun.file("/proc/self/status").text());`,
+      ].join("");
+      const asked = Bun.spawnSync(["env", "--ignore-signal=CHLD", process.execPath, "-e", ask]);
+      const [exitCode, ...status] = asked.stdout.toString().split("\n");
+      expect(exitCode).toBe("3");
+      const ignored = status.find((line) => line.startsWith("SigIgn:"))?.slice(8) ?? "";
+      expect(BigInt(`0x${ignored}`) & (1n << 16n)).not.toBe(0n);
+    });
+
     test("inherits the lock, and keeps it when we let go", () => {
       const path = file();
       const locked = kernel.open(path, k.O_RDONLY);

@@ -342,6 +342,10 @@ export class SimulatedKernel implements Kernel {
     return this.world.passTime(timeoutMs);
   }
 
+  waitWritable(): boolean {
+    return true;
+  }
+
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult {
     if (nameOf(program) !== "mkfs.btrfs") return this.#fail("run", Errno.ENOENT, program);
     const fault = this.mkfsFault;
@@ -351,10 +355,6 @@ export class SimulatedKernel implements Kernel {
 
   uninterrupted<T>(work: () => T): T {
     return work();
-  }
-
-  signatureName(): string | null {
-    return null;
   }
 
   nowMs(): number {
