@@ -2,9 +2,12 @@ import { holdsAt, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
 import {
   blockSignatures,
+  type EndSignature,
   endSignatures,
   gpt,
   headSignatures,
+  middleBytes,
+  middleSignatures,
   type Signature,
 } from "./signatures.ts";
 
@@ -41,16 +44,16 @@ function partitionTable(head: Uint8Array): string | null {
 /** struct sgi_disklabel, whose numbers are big endian */
 const sgi = new Uint8Array([0x0b, 0xe5, 0xa9, 0x41]);
 
-/** The end of the disk that is read at once: every mark but that of md 0.90 lies in it. */
-const tailBytes = 12 * kib;
+const sectorBytes = 512;
+/** All marks at the end lie in it; the first is one of Promise's, 3087 sectors from the end. */
+const tailBytes = 3088 * sectorBytes;
 
 /** How much of the head the signatures look at: 64 KiB and the block of the superblock. */
 export const signatureHeadBytes = 68 * kib;
 
-const nameIn = (head: Uint8Array, signatures: readonly Signature[]): string | null =>
-  signatures.find(
-    ({ magic, offsets, confirm }) =>
-      offsets.some((offset) => holdsAt(head, magic, offset)) && (confirm?.(head) ?? true),
+const nameIn = (data: Uint8Array, signatures: readonly Signature[]): string | null =>
+  signatures.find(({ magic, offsets, confirm }) =>
+    offsets.some((at) => holdsAt(data, magic, at) && (confirm?.(data, at) ?? true)),
   )?.name ?? null;
 
 /** The name of what owns this disk by the marks of its first 64 KiB, which Btrfs leaves alone; or null. */
@@ -60,7 +63,7 @@ export function foreignInHead(head: Uint8Array): string | null {
 }
 
 /** The same by the block in which Btrfs has its superblock, where that is not intact. */
-export const foreignInBlock = (head: Uint8Array): string | null => nameIn(head, blockSignatures);
+export const foreignInBlock = (head: Uint8Array): string | null => nameIn(head, blockSignatures());
 
 /**
  * The name of an array that this disk is a member of, or of a table that has its backup at the end; or null. What
@@ -72,13 +75,18 @@ export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
   if (claimedBytes >= sizeBytes) return null;
   const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
   const tail = disk.read(tailStart, sizeBytes - tailStart);
-  const isAt = (magic: Uint8Array, offset: number): boolean => {
-    if (offset <= 0 || offset < claimedBytes) return false;
-    if (offset >= tailStart) return holdsAt(tail, magic, offset - tailStart);
-    return holdsAt(disk.read(offset, magic.length), magic, 0);
+  const isAt = (place: number, { magic, confirm }: EndSignature): boolean => {
+    if (place <= 0 || place < tailStart || !holdsAt(tail, magic, place - tailStart)) return false;
+    if (confirm === undefined) return true;
+    const sectorStart = place - (place % sectorBytes) - tailStart;
+    return sectorStart >= 0 && confirm(tail.subarray(sectorStart, sectorStart + sectorBytes));
   };
-  const found = endSignatures.find(({ magic, offsets }) =>
-    offsets(sizeBytes).some((offset) => isAt(magic, offset)),
+  const found = endSignatures().find((signature) =>
+    signature.offsets(sizeBytes).some((place) => isAt(place, signature)),
   );
   return found?.name ?? null;
 }
+
+/** The name of what owns a disk that bears no trace of a Btrfs, by marks that stand where that has files. */
+export const foreignInMiddle = (disk: Disk): string | null =>
+  nameIn(disk.read(0, middleBytes), middleSignatures());

@@ -14,7 +14,13 @@ import { SystemError } from "../linux/errno.ts";
 import { isAllZero } from "../linux/bytes.ts";
 import { firstNonZero, type Look } from "./blank.ts";
 import type { Disk } from "./disk.ts";
-import { foreignAtEnd, foreignInBlock, foreignInHead, signatureHeadBytes } from "./foreign.ts";
+import {
+  foreignAtEnd,
+  foreignInBlock,
+  foreignInHead,
+  foreignInMiddle,
+  signatureHeadBytes,
+} from "./foreign.ts";
 import { hasIntent, intendedBytes } from "./intent.ts";
 import { mkfsHeadBytes, mkfsRanges } from "./mkfs-ranges.ts";
 
@@ -142,7 +148,9 @@ function judgeReadable(disk: Disk, look: Look): Verdict {
 
   // 12, 13: zeros wherever anything could show.
   const offset = stray ?? firstNonZero(disk, look);
-  return offset === null ? { kind: "blank" } : { kind: "unknown", offset };
+  if (offset === null) return { kind: "blank" };
+  const inMiddle = foreignInMiddle(disk);
+  return inMiddle === null ? { kind: "unknown", offset } : foreign(inMiddle);
 }
 
 /** Looks wherever an mkfs that was cut short on a disk of this size has written nothing. */

@@ -8,6 +8,8 @@ import { failing, fakeKernel } from "./support/fake-kernel.ts";
 async function ran(...argv: readonly string[]) {
   const written: Record<number, string> = { 1: "", 2: "" };
   const kernel = fakeKernel({
+    nowMs: () => 0,
+    waitWritable: () => true,
     write(fd, buffer) {
       written[fd] += new TextDecoder().decode(buffer);
       return buffer.length;

@@ -28,7 +28,7 @@ const sizes = [256 * MiB, GiB + 512, 5 * GiB, 64 * GiB, 600 * GiB, 2 * TiB, 8 * 
 
 /** Everything that the program takes for somebody's mark, wherever on a disk it looks for it. */
 const magics: readonly Uint8Array[] = [
-  ...[...headSignatures(), ...blockSignatures, ...endSignatures].map(({ magic }) => magic),
+  ...[...headSignatures(), ...blockSignatures(), ...endSignatures()].map(({ magic }) => magic),
   gpt,
 ];
 
@@ -52,7 +52,8 @@ const planted: fc.Arbitrary<readonly Planted[]> = fc.array(
 
 /** A mark just where a disk of this size has it. */
 function endMark({ which, at }: Planted, sizeBytes: number): readonly [number, Uint8Array] {
-  const signature = endSignatures[which % endSignatures.length];
+  const signatures = endSignatures();
+  const signature = signatures[which % signatures.length];
   const places = signature?.offsets(sizeBytes) ?? [];
   return [places[at % places.length] ?? 0, signature?.magic ?? new Uint8Array()];
 }
