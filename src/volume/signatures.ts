@@ -334,11 +334,12 @@ const md = "x:fc4e2ba9";
 
 /**
  * struct meta_data_on_disk_8 and _9: internal metadata in the last 4 KiB, where both have the magic at the
- * same place. drbd_main.c counts in whole blocks, libblkid from the last byte.
+ * same place. The kernel counts in whole blocks, libblkid from the last byte, which of a file that is no
+ * whole number of sectors no loop device shows.
  */
 const drbdOffsets: EndSignature["offsets"] = (size) => [
   fromEnd(size, 4 * kib, 1) + 60,
-  size - 4 * kib + 60,
+  ...Array.from({ length: 512 }, (_, cut) => size + cut - 4 * kib + 60),
 ];
 
 const sumOf = (sector: Uint8Array, bytes: number, step: 1 | 2): number => {
