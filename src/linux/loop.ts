@@ -165,12 +165,6 @@ export function detachLoop(kernel: Kernel, fd: number): void {
   }
 }
 
-/** Detaches a loop device by its path, if it shows this file. */
-export const detachFrom = (kernel: Kernel, path: string, file: FileStatus): void =>
-  withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
-    if (showsWhole(kernel, fd, file)) detachLoop(kernel, fd);
-  });
-
 export function isAttached(kernel: Kernel, path: string): boolean {
   const name = path.slice(path.lastIndexOf("/") + 1);
   return statOrNull(kernel, `/sys/block/${name}/loop`) !== null;

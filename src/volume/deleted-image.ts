@@ -3,6 +3,7 @@ import { SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { readMounts } from "../linux/mountinfo.ts";
+import { quoted } from "./shell-words.ts";
 
 /**
  * A file that was deleted while a loop device shows it lives as long as the device is attached, and no longer.
@@ -10,9 +11,6 @@ import { readMounts } from "../linux/mountinfo.ts";
  */
 export const deletedText = (device: string, file: string): string =>
   `the image ${file} was deleted: ${device} has the only copy of it, which goes when it is detached`;
-
-const quoted = (path: string): string =>
-  /^[\w./+,:@-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 
 /**
  * A command that saves a loop device ("loop0"). Mounted, it must not change while it is copied, and is read past

@@ -133,31 +133,31 @@ export function openDeviceNow(kernel: Kernel, path: string): OpenDevice | null {
       cause: error,
     });
   }
-  return openedDevice(kernel, path, fd);
+  let device: OpenDevice | null = null;
+  try {
+    device = openedDevice(kernel, path, fd);
+    return device;
+  } finally {
+    if (device === null) kernel.close(fd);
+  }
 }
 
-/** The same of a device that is open; the descriptor is closed where the answer is not a device with a medium. */
+/** What is to be known of an open device; null when it has no medium. */
 export function openedDevice(kernel: Kernel, path: string, fd: number): OpenDevice | null {
-  let isOurs = false;
-  try {
-    const status = statFd(kernel, fd);
-    if (!isBlockDevice(status)) {
-      throw new VolumeError("not-a-block-device", `${path} is ${kindOf(status)}`, {
-        hint: isRegularFile(status)
-          ? "to use a file as the disk, give it with --image"
-          : "give the path of a disk, such as /dev/vdb",
-      });
-    }
-    const size = sizeOf(kernel, fd, path);
-    if (size.sizeBytes === 0) return null;
-    const { nodeDevice } = status;
-    const name = kernelName(kernel, nodeDevice);
-    const readOnly = isDeviceReadOnly(kernel, fd);
-    isOurs = true;
-    return { path, fd, ...size, readOnly, nodeDevice, name };
-  } finally {
-    if (!isOurs) kernel.close(fd);
+  const status = statFd(kernel, fd);
+  if (!isBlockDevice(status)) {
+    throw new VolumeError("not-a-block-device", `${path} is ${kindOf(status)}`, {
+      hint: isRegularFile(status)
+        ? "to use a file as the disk, give it with --image"
+        : "give the path of a disk, such as /dev/vdb",
+    });
   }
+  const size = sizeOf(kernel, fd, path);
+  if (size.sizeBytes === 0) return null;
+  const { nodeDevice } = status;
+  const name = kernelName(kernel, nodeDevice);
+  const readOnly = isDeviceReadOnly(kernel, fd);
+  return { path, fd, ...size, readOnly, nodeDevice, name };
 }
 
 /**

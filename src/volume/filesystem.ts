@@ -1,6 +1,7 @@
 import { type Superblock, seedingFlag } from "../btrfs/superblock.ts";
 import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
+import { conversionHint, isFileFormat } from "./file-formats.ts";
 import { leastIntentDeviceBytes } from "./intent.ts";
 import type { MkfsOptions } from "./layout.ts";
 import type { FormatPolicy, RepairPolicy } from "./options.ts";
@@ -38,6 +39,8 @@ export interface FilesystemFacts {
   readonly device: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** It is a file, given as an image. */
+  readonly isFile?: boolean;
   readonly verdict: Verdict;
   readonly format: FormatPolicy;
   /** How it would be formatted. */
@@ -67,6 +70,14 @@ export const unreadable = (device: string, cause: SystemError): VolumeError =>
     cause,
     hint: "check the disk and its cable or host; nothing was written",
   });
+
+/** A file that holds a disk in another way than byte for byte; no policy makes it one that does. */
+function assertNoOtherFormat({ device, isFile, verdict }: FilesystemFacts): void {
+  if (verdict.kind !== "foreign" || isFile !== true || !isFileFormat(verdict.name)) return;
+  throw new VolumeError("foreign", `${device} is no raw image: it holds ${verdict.name}`, {
+    hint: conversionHint(verdict.name, device),
+  });
+}
 
 /** Why this verdict cannot be used, in words. */
 function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
@@ -181,6 +192,7 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
     });
   };
 
+  assertNoOtherFormat(facts);
   if (verdict.kind === "btrfs" || verdict.kind === "mounted") {
     assertWritable();
     if (verdict.kind === "btrfs") assertNoSeed(device, verdict.superblock);

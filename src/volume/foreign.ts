@@ -1,5 +1,6 @@
 import { holdsAt, isAllZero } from "../linux/bytes.ts";
 import type { Disk } from "./disk.ts";
+import { endFormats, fileFormats } from "./file-formats.ts";
 import {
   blockSignatures,
   type EndSignature,
@@ -59,7 +60,7 @@ const nameIn = (data: Uint8Array, signatures: readonly Signature[]): string | nu
 /** The name of what owns this disk by the marks of its first 64 KiB, which Btrfs leaves alone; or null. */
 export function foreignInHead(head: Uint8Array): string | null {
   if (isAllZero(head.subarray(0, 64 * kib))) return null;
-  return nameIn(head, headSignatures()) ?? partitionTable(head);
+  return nameIn(head, [...fileFormats(), ...headSignatures()]) ?? partitionTable(head);
 }
 
 /** The same by the block in which Btrfs has its superblock, where that is not intact. */
@@ -70,7 +71,8 @@ export const foreignInBlock = (head: Uint8Array): string | null => nameIn(head, 
  * lies before `deviceBytes` belongs to the files of a Btrfs, and anybody may have written it: it is not read.
  */
 export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
-  const { sizeBytes } = disk;
+  // What will grow has its end where it ends now.
+  const { sizeBytes } = disk.grownFrom ?? disk;
   const claimedBytes = Number(deviceBytes);
   if (claimedBytes >= sizeBytes) return null;
   const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
@@ -81,7 +83,7 @@ export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
     const sectorStart = place - (place % sectorBytes) - tailStart;
     return sectorStart >= 0 && confirm(tail.subarray(sectorStart, sectorStart + sectorBytes));
   };
-  const found = endSignatures().find((signature) =>
+  const found = [...endSignatures(), ...endFormats()].find((signature) =>
     signature.offsets(sizeBytes).some((place) => isAt(place, signature)),
   );
   return found?.name ?? null;

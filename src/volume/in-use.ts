@@ -6,7 +6,6 @@ import type { FileStatus, Kernel } from "../linux/kernel.ts";
 import { withoutEscapes } from "../linux/mountinfo.ts";
 import { isPartitionOf, type Overlap, overlapsOf } from "../linux/place.ts";
 import { VolumeError } from "./error.ts";
-import type { FilesystemAction } from "./filesystem.ts";
 import type { Verdict } from "./verdict.ts";
 
 /**
@@ -41,15 +40,14 @@ function inUse(kernel: Kernel, overlaps: readonly Overlap[]): readonly Overlap[]
 }
 
 /**
- * Throws `busy` when somebody uses bytes of the device `name` by way of another device. For a
- * `keep` nothing is written that a mount would not write: there a loop device that nobody uses is no
- * reason. An idle partition is what a partition table left, which a policy may give away.
+ * Throws `busy` when somebody uses bytes of the device `name` by way of another device. On an intact Btrfs a
+ * loop device that nobody uses is no reason: nothing but its own bytes are written. A partition of
+ * a disk that is refused for its partition table, or given away by a policy, is none either.
  */
 export function assertNoOtherUse(
   kernel: Kernel,
   path: string,
   name: string,
-  action: FilesystemAction["kind"],
   verdict: Verdict["kind"],
 ): void {
   const overlaps = overlapsOf(kernel, name);
@@ -61,18 +59,18 @@ export function assertNoOtherUse(
       hint: `see who uses it: lsblk ${devicePath(used.name)}; findmnt ${devicePath(used.name)}`,
     });
   }
-  if (action === "keep") return;
+  if (verdict === "btrfs") return;
   const part = overlaps.find(
     (overlap) => overlap.isPart && !(verdict === "foreign" && isPartitionOf(overlap.name, name)),
   );
   if (part === undefined) return;
-  const part_ = devicePath(part.name);
+  const partPath = devicePath(part.name);
   throw isPartitionOf(part.name, name)
-    ? busy(`${path} is in use: the kernel has a partition ${part_} on it`, {
+    ? busy(`${path} is in use: the kernel has a partition ${partPath} on it`, {
         hint: `if nobody needs it: partx --delete ${path}`,
       })
-    : busy(`${path} is in use: a part of it is attached to ${part_}`, {
-        hint: `if nobody needs it: losetup --detach ${part_}`,
+    : busy(`${path} is in use: a part of it is attached to ${partPath}`, {
+        hint: `if nobody needs it: losetup --detach ${partPath}`,
       });
 }
 

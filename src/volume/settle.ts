@@ -30,12 +30,12 @@ export function settleFilesystem(
   if (action.kind === "keep") {
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
     if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
-    assertUnchanged(context, source, { verdict, action });
+    assertUnchanged(context, source, verdict);
     clearIntent(kernel, source.device.fd, source.disk);
     recorder.set("filesystem", staleIntentResult);
     return;
   }
-  assertUnchanged(context, source, { verdict, action });
+  assertUnchanged(context, source, verdict);
   try {
     if (action.kind === "repair") repair(context, source, verdict, action);
     else formatDisk(context, source, verdict.kind, action.overwrite);
@@ -56,11 +56,11 @@ export function settleFilesystem(
  * disk since then, which is milliseconds, shows where tables and filesystems begin and end; the samples
  * between were read from the disk itself and are not asked again.
  */
-function assertUnchanged(context: Context, source: Source, { verdict, action }: Decision): void {
+function assertUnchanged(context: Context, source: Source, verdict: Verdict): void {
   context.recorder.in("filesystem", () => {
     source.assertStillChosen();
     assertFree(context, source);
-    source.assertNoOtherUse(action.kind, verdict.kind);
+    source.assertNoOtherUse(verdict.kind);
     const extent = verdict.kind === "blank" ? "ends" : "all";
     const now = judgeNow(context, source, source.mountedUuid(), extent);
     if (now.kind === verdict.kind && isIntact(now) === isIntact(verdict)) return;

@@ -33,7 +33,7 @@ const hex = (digits: string): Uint8Array => Uint8Array.fromHex(digits.replaceAll
 const magicOf = (text: string): Uint8Array =>
   text.startsWith("x:") ? hex(text.slice(2)) : utf8(text);
 
-const sign = (
+export const sign = (
   name: string,
   magic: string,
   offsets: number | readonly number[],
@@ -45,7 +45,7 @@ const sign = (
   ...(confirm === undefined ? {} : { confirm }),
 });
 
-const atEnd = (
+export const atEnd = (
   name: string,
   magic: string,
   offsets: EndSignature["offsets"],
@@ -323,7 +323,7 @@ export const middleSignatures = (): readonly Signature[] => [
 const fromEnd = (sizeBytes: number, blockBytes: number, count: number): number =>
   (Math.floor(sizeBytes / blockBytes) - count) * blockBytes;
 
-const lastSectors =
+export const lastSectors =
   (...counts: readonly number[]): EndSignature["offsets"] =>
   (size) =>
     counts.map((count) => fromEnd(size, 512, count));

@@ -5,7 +5,6 @@ import { isSysfsMounted, procPath, statFd, statOrNull, withFd } from "../linux/f
 import type { Kernel } from "../linux/kernel.ts";
 import {
   deletedFileOf,
-  detachFrom,
   detachLoop,
   refreshLoopSize,
   showsWhole,
@@ -26,7 +25,6 @@ import {
 import { deletedText, saveHint } from "./deleted-image.ts";
 import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import type { FilesystemAction } from "./filesystem.ts";
 import {
   attachImage,
   growImage,
@@ -149,13 +147,13 @@ export class Source {
   }
 
   /** Throws `busy` when bytes of the disk are in use by way of another device, or as swap. */
-  assertNoOtherUse(action: FilesystemAction["kind"], verdict: Verdict["kind"]): void {
+  assertNoOtherUse(verdict: Verdict["kind"]): void {
     const [image, device] = [this.#image, this.#device];
     if (image !== null && image.fd !== null) {
       assertNoSwap(this.#kernel, image.path, statFd(this.#kernel, image.fd));
     }
     if (device !== null) {
-      assertNoOtherUse(this.#kernel, device.path, device.name, action, verdict);
+      assertNoOtherUse(this.#kernel, device.path, device.name, verdict);
     }
   }
 
@@ -192,6 +190,10 @@ export class Source {
   /** What to call it in a message: the device, or the image that has none yet. */
   get path(): string {
     return this.#device?.path ?? this.#image?.path ?? "";
+  }
+
+  get isImage(): boolean {
+    return this.#image !== null;
   }
 
   /** An image that does not exist yet. */
@@ -310,7 +312,7 @@ export class Source {
         this.#device = openedDevice(kernel, loop.path, loop.fd);
         if (this.#device === null) throw new SystemError("open", Errno.ENXIO, loop.path);
       } catch (error) {
-        detachFrom(kernel, loop.path, statFd(kernel, fd));
+        withFd(kernel, loop.fd, () => detachLoop(kernel, loop.fd));
         throw error;
       }
       this.#hasAttached = true;
@@ -352,10 +354,13 @@ export class Source {
   detach(): string | null {
     if (this.#image === null || this.#device === null) return null;
     const { path, fd } = this.#device;
-    // It goes when the last descriptor is closed, which had better be ours.
-    detachLoop(this.#kernel, fd);
-    this.#closeDevice();
-    return path;
+    try {
+      // It goes when the last descriptor is closed, which had better be ours.
+      detachLoop(this.#kernel, fd);
+      return path;
+    } finally {
+      this.#closeDevice();
+    }
   }
 
   close(): void {

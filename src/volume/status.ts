@@ -216,6 +216,7 @@ function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeEr
       device: source.path,
       sizeBytes: source.disk.sizeBytes,
       readOnly: source.readOnly,
+      isFile: source.isImage,
       verdict,
       mkfs: context.layout.mkfs,
       format: source.mayBeFormatted ? format : "never",

@@ -85,10 +85,13 @@ function glanceOrNull(source: Source): ReturnType<typeof glance> {
 export function decide(context: Context, source: Source, verdict: Verdict): FilesystemAction {
   const { kernel, acting } = context;
   const { format, repair } = policiesOf(context, verdict);
+  // Who uses a disk of which nothing is known is a better answer than that nothing is known.
+  if (verdict.kind === "unknown") source.assertNoOtherUse(verdict.kind);
   const action = decideFilesystem({
     device: source.path,
     sizeBytes: source.disk.sizeBytes,
     readOnly: source.readOnly,
+    isFile: source.isImage,
     verdict,
     mkfs: context.layout.mkfs,
     format: source.mayBeFormatted ? format : "never",
@@ -100,7 +103,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
   }
   if (verdict.kind === "mounted") return action;
   assertNotMountedElsewhere(source);
-  source.assertNoOtherUse(action.kind, verdict.kind);
+  source.assertNoOtherUse(verdict.kind);
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
   if (source.isAttached && !mountAsks) assertFree(context, source);
