@@ -94,6 +94,11 @@ export const optionSpecs: readonly OptionSpec[] = [
     actions: bringing,
   },
   {
+    name: "--discard-deleted",
+    help: "let go of an image whose file was deleted: its loop device has the only copy",
+    actions: ["down"],
+  },
+  {
     name: "--check",
     help: "exit 0 if it is healthy, 1 for a warning, 2 for a critical problem, 3 if that cannot be told",
     actions: ["status"],
@@ -263,6 +268,7 @@ export function parseVolume(action: Action, argv: readonly string[]): Command {
     format: map("--format", (value) => oneOf("--format", formatPolicies, value)),
     repair: map("--repair", (value) => oneOf("--repair", repairPolicies, value)),
     cover: has("--cover"),
+    ...(has("--discard-deleted") ? { discardDeleted: true } : {}),
   };
   return {
     action,

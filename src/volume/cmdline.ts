@@ -54,16 +54,20 @@ const sameName = (text: string): string => text.replaceAll("-", "_");
  *
  * What stands behind ` -- ` counts too. The kernel leaves it to init, and we are what init starts.
  */
-export function cmdlineValue(cmdline: string, key: string): string | undefined {
+export function cmdlineValue(
+  cmdline: string,
+  key: string,
+  hint = "give it a value, or leave it out",
+): string | undefined {
   const { words, isOpen } = wordsOf(cmdline);
   const last = words.at(-1);
   if (isOpen && last !== undefined && sameName(last).includes(sameName(key))) {
-    throw unusable(key, "stands behind a double quote that is never closed");
+    throw unusable(key, "stands behind a double quote that is never closed", hint);
   }
   const found = words.map(parameterOf).filter(({ name }) => sameName(name) === sameName(key));
   if (found.length === 0) return undefined;
   const value = found.map((parameter) => parameter.value ?? "").find((text) => text.trim() !== "");
-  if (value === undefined) throw unusable(key, "has no value");
+  if (value === undefined) throw unusable(key, "has no value", hint);
   return value;
 }
 
@@ -73,19 +77,17 @@ export function cmdlineChoice<T extends string>(
   key: string,
   choices: readonly T[],
 ): T | undefined {
-  const value = cmdlineValue(cmdline, key);
+  const hint = `use one of: ${choices.join(", ")}`;
+  const value = cmdlineValue(cmdline, key, hint);
   if (value === undefined) return undefined;
   const choice = choices.find((word) => word === value);
   if (choice !== undefined) return choice;
-  throw unusable(key, `is ${JSON.stringify(value)}`, `use one of: ${choices.join(", ")}`);
+  throw unusable(key, `is ${JSON.stringify(value)}`, hint);
 }
 
 /** For a parameter of ours that is there and cannot be used. */
-export const unusable = (
-  key: string,
-  why: string,
-  hint = "correct it, or leave it out",
-): VolumeError => new VolumeError("usage", `${key}= on the kernel command line ${why}`, { hint });
+export const unusable = (key: string, why: string, hint: string): VolumeError =>
+  new VolumeError("usage", `${key}= on the kernel command line ${why}`, { hint });
 
 /** null where /proc does not show it: mounted with subset=pid, it has nothing but processes. */
 export const readCmdline = (kernel: Kernel): string | null =>

@@ -3,12 +3,17 @@ import { SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { readMounts } from "../linux/mountinfo.ts";
+import { VolumeError } from "./error.ts";
 import { quoted } from "./shell-words.ts";
+import type { Source } from "./source.ts";
 
-/**
- * A file that was deleted while a loop device shows it lives as long as the device is attached, and no longer.
- * These are the words for it, and how to save it.
- */
+/** A file that was deleted while a loop device shows it lives as long as the device is attached, and no longer. */
+export interface Deletion {
+  readonly what: string;
+  /** How to save it. */
+  readonly hint: string;
+}
+
 export const deletedText = (device: string, file: string): string =>
   `the image ${file} was deleted: ${device} has the only copy of it, which goes when it is detached`;
 
@@ -43,4 +48,31 @@ function nodeDeviceOf(kernel: Kernel, path: string): string | null {
     if (error instanceof SystemError) return null;
     throw error;
   }
+}
+
+/**
+ * `up` and `plan`: what is written to it goes where nobody finds it again. Throws `busy` when the image was named,
+ * for a new one would be another volume; of a disk that was, it is a note.
+ */
+export function assertNotDeleted(source: Source, note: (text: string) => void): void {
+  const deletion = source.deletion();
+  if (deletion === null) return;
+  const { what, hint } = deletion;
+  if (source.isImage) throw new VolumeError("busy", what, { hint });
+  note(`ATTENTION: ${what}; ${hint}`);
+}
+
+/**
+ * `down`: who takes the only copy away says so, by `discard`. A disk that was named stays attached, so it is enough
+ * to say it where nothing is mounted.
+ */
+export function assertMayGo(source: Source, discard: boolean, note: (text: string) => void): void {
+  const deletion = source.deletion();
+  if (deletion === null) return;
+  const { what, hint } = deletion;
+  const goes = source.isImage || source.mountedUuid() !== null;
+  if (goes && !discard) {
+    throw new VolumeError("busy", what, { hint: `${hint}; then, to let it go: --discard-deleted` });
+  }
+  if (!source.isImage) note(`${what}; ${hint}`);
 }

@@ -5,6 +5,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { isAttached } from "../linux/loop.ts";
 import { type Mount, readMounts } from "../linux/mountinfo.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
+import { assertMayGo } from "./deleted-image.ts";
 import { chooseDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { type Holder, holdersOf, holdersText, loopsBelow, swapsBelow } from "./holders.ts";
@@ -62,7 +63,8 @@ function sourceOrNull(context: Context): Source | null {
 }
 
 function takeDown(context: Context, source: Source): void {
-  const { recorder } = context;
+  const { recorder, options, note } = context;
+  recorder.in("device", () => assertMayGo(source, options.discardDeleted ?? false, note));
   recorder.in("unmount", () => {
     const uuid = source.mountedUuid();
     recorder.uuid = uuid;

@@ -29,6 +29,8 @@ export interface VolumeOptions {
   readonly repair?: RepairPolicy | undefined;
   /** Mount also over a directory that is not empty. */
   readonly cover?: boolean | undefined;
+  /** `down`: let go of an image that was deleted, of which the loop device has the only copy. */
+  readonly discardDeleted?: boolean | undefined;
 }
 
 export const defaultWaitMs = 5000;

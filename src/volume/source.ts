@@ -22,7 +22,7 @@ import {
   openedDevice,
   reopenDevice,
 } from "./device.ts";
-import { deletedText, saveHint } from "./deleted-image.ts";
+import { type Deletion, deletedText, saveHint } from "./deleted-image.ts";
 import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import {
@@ -157,18 +157,12 @@ export class Source {
     }
   }
 
-  /**
-   * Of an image that was deleted while it was attached: what is written goes where nobody finds it again. Throws
-   * `busy` when the image was named, for a new one would be another volume; of a disk that was, it is a note.
-   */
-  assertNotDeleted(note: (text: string) => void): void {
+  /** What there is to say of an image that was deleted while its loop device shows it; null where it is there. */
+  deletion(): Deletion | null {
     const file = this.deletedFile;
-    if (file === null) return;
+    if (file === null) return null;
     const { path, name } = this.device;
-    const what = deletedText(path, file);
-    const hint = saveHint(this.#kernel, name, path, file);
-    if (this.#image === null) note(`ATTENTION: ${what}; ${hint}`);
-    else throw new VolumeError("busy", what, { hint });
+    return { what: deletedText(path, file), hint: saveHint(this.#kernel, name, path, file) };
   }
 
   /**
@@ -183,8 +177,7 @@ export class Source {
 
   /** The path that the file of its loop device had before it was deleted; null where there is no such thing. */
   get deletedFile(): string | null {
-    if (this.#device === null) return null;
-    return deletedFileBelow(this.#kernel, this.#device.name);
+    return this.#device === null ? null : deletedFileBelow(this.#kernel, this.#device.name);
   }
 
   /** What to call it in a message: the device, or the image that has none yet. */

@@ -5,6 +5,7 @@ import { procPath } from "../linux/files.ts";
 import type { Extent } from "./blank.ts";
 import { cmdlineChoice } from "./cmdline.ts";
 import type { Context } from "./context.ts";
+import { assertNotDeleted } from "./deleted-image.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem, type FilesystemAction } from "./filesystem.ts";
 import { findMkfs } from "./format.ts";
@@ -34,7 +35,7 @@ export function survey(context: Context, source: Source): Survey {
 /** Asked before anything on the disk is: who has it, and whether it can go on being a disk. */
 function assertUsable({ note }: Context, source: Source): void {
   source.assertUnlocked();
-  source.assertNotDeleted(note);
+  assertNotDeleted(source, note);
 }
 
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */

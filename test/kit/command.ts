@@ -28,6 +28,8 @@ const packageOf: Readonly<Record<string, string>> = {
   mksquashfs: "squashfs-tools",
   mkswap: "util-linux",
   mount: "mount",
+  "qemu-img": "qemu-utils",
+  "qemu-io": "qemu-utils",
   "qemu-system-x86_64": "qemu-system-x86",
   setpriv: "util-linux",
   setsid: "util-linux",

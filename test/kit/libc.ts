@@ -1,10 +1,11 @@
-import { dlopen, FFIType } from "bun:ffi";
+import { dlopen, FFIType, ptr } from "bun:ffi";
 import { closeSync, openSync } from "node:fs";
 
 const { symbols: libc } = dlopen("libc.so.6", {
   lseek: { args: [FFIType.i32, FFIType.i64, FFIType.i32], returns: FFIType.i64_fast },
   flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
   ioctl: { args: [FFIType.i32, FFIType.u64, FFIType.u64], returns: FFIType.i32 },
+  fcntl: { args: [FFIType.i32, FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
 });
 
 const SEEK_DATA = 3;
@@ -29,6 +30,30 @@ export function lockExclusively(path: string): () => void {
   const fd = openSync(path, "r");
   if (libc.flock(fd, LOCK_EX_NB) !== 0) throw new Error(`${path} is locked already`);
   return () => closeSync(fd);
+}
+
+export type LockKind = "POSIX read" | "POSIX write" | "OFD read" | "OFD write";
+
+const F_SETLK = 6;
+const F_OFD_SETLK = 37;
+
+/**
+ * Locks bytes of a file as another program would (fcntl_locking(2)); a length of 0 is to its end and beyond. Returns
+ * how to let go of them.
+ */
+export function lockBytes(path: string, kind: LockKind, start: number, length: number): () => void {
+  const fd = openSync(path, "r+");
+  const lock = new DataView(new ArrayBuffer(32));
+  lock.setInt16(0, kind.endsWith("write") ? 1 : 0, true);
+  lock.setBigInt64(8, BigInt(start), true);
+  lock.setBigInt64(16, BigInt(length), true);
+  const command = kind.startsWith("OFD") ? F_OFD_SETLK : F_SETLK;
+  if (libc.fcntl(fd, command, ptr(lock)) !== 0) throw new Error(`${path} is locked already`);
+  let isOpen = true;
+  return () => {
+    if (isOpen) closeSync(fd);
+    isOpen = false;
+  };
 }
 
 const LOOP_CTL_ADD = 0x4c80;

@@ -289,7 +289,7 @@ describe("each command takes its own options and no other", () => {
     up: "--device --image --size --root --layout --wait --format --repair --cover --json",
     plan: "--device --image --size --root --layout --wait --format --repair --cover --json",
     status: "--device --image --size --root --layout --wait --check --json",
-    down: "--device --image --size --root --layout --wait --json",
+    down: "--device --image --size --root --layout --wait --discard-deleted --json",
   };
   test.each([...actions])("%s", (action) => {
     const names = optionSpecs
