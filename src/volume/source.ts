@@ -177,7 +177,9 @@ export class Source {
 
   /** The path that the file of its loop device had before it was deleted; null where there is no such thing. */
   get deletedFile(): string | null {
-    return this.#device === null ? null : deletedFileBelow(this.#kernel, this.#device.name);
+    // An image that was opened may have lost a name, but has another one.
+    if (this.#device === null || (this.#image !== null && !this.#image.isDeleted)) return null;
+    return deletedFileBelow(this.#kernel, this.#device.name);
   }
 
   /** What to call it in a message: the device, or the image that has none yet. */

@@ -1,6 +1,7 @@
 /** The Debian package of each program the tests start. */
 const packageOf: Readonly<Record<string, string>> = {
   blockdev: "util-linux",
+  bzip2: "bzip2",
   btrfs: "btrfs-progs",
   "btrfs-map-logical": "btrfs-progs",
   chattr: "e2fsprogs",
@@ -41,6 +42,7 @@ const packageOf: Readonly<Record<string, string>> = {
   veritysetup: "cryptsetup-bin",
   wipefs: "util-linux",
   xz: "xz-utils",
+  zstd: "zstd",
 };
 
 /** Where a program is, or an error that names the package to install: a test is never skipped. */
