@@ -17,6 +17,7 @@ export interface Problem {
 
 type OwnCode =
   | "forced-read-only"
+  | "deleted-image"
   | "full"
   | "larger-disk"
   | "superblock-copy"
@@ -43,6 +44,8 @@ export interface HealthFacts {
   readonly stranger: Reason | null;
   /** Another device that shows the same bytes, and is mounted. */
   readonly twin: string | null;
+  /** The image was deleted, and its loop device has the only copy. */
+  readonly deletion?: { readonly what: string; readonly hint: string } | null;
   readonly readOnlySubvolumes: readonly string[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
@@ -70,6 +73,9 @@ const readOnly: Find = ({ status }) => {
     ? critical("read-only", "the volume is mounted read-only", "unmount it, then: volume up")
     : [];
 };
+
+const deletedImage: Find = ({ deletion }) =>
+  deletion == null ? [] : critical("deleted-image", deletion.what, deletion.hint);
 
 const full: Find = ({ status: { bytes, readOnly: isReadOnly } }) =>
   bytes.writable === 0 && isReadOnly !== true
@@ -202,6 +208,7 @@ const stranger: Find = ({ stranger: reason }) =>
 
 /** In the order in which a person should read them: first what loses data now. */
 const finders: readonly Find[] = [
+  deletedImage,
   readOnly,
   stranger,
   notUp,

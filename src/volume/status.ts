@@ -138,6 +138,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     refusal: absence ?? disk?.refusal ?? null,
     stranger: inside instanceof VolumeError ? inside : null,
     twin: disk?.twin ?? null,
+    deletion: source?.deletion() ?? null,
     readOnlySubvolumes: subvolumes.readOnly,
     isPartlyHidden: isHidden || subvolumes.isHidden,
   });

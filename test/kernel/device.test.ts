@@ -1,21 +1,16 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fails, plan, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command, tool } from "../kit/command.ts";
 import { GiB, nonZeroBlocks } from "../kit/image.ts";
 import { addToCommandLine } from "../kit/kernel-command-line.ts";
+import { makeNode } from "../kit/own-dev.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { expectMounted, ourMounts, preparedDisk } from "../kit/volume.ts";
 import { observe } from "../kit/world.ts";
 
 const sandbox = useSandbox();
-
-/** A second node for the same disk. */
-function makeNode(path: string, device: string): void {
-  const { rdev } = statSync(device);
-  command("mknod", path, "b", String(rdev >> 8), String(rdev & 0xff));
-}
 
 interface Appearance {
   readonly how: string;

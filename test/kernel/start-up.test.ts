@@ -27,9 +27,16 @@ const boot = [
   ),
   ...["place", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
-  ...["deleted-image", "image-locks", "in-use", "loop-disk", "mkfs-ranges", "signatures"].map(
-    inVolume,
-  ),
+  ...[
+    "deleted-image",
+    "file-formats",
+    "image-locks",
+    "in-use",
+    "loop-disk",
+    "mkfs-ranges",
+    "shell-words",
+    "signatures",
+  ].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...["mount", "mount-journal", "nocow", "options", "ours", "places", "raw-place", "repair"].map(
     inVolume,

@@ -28,15 +28,11 @@ async function deletedVolume(box: Sandbox, image = box.path("data.img")): Promis
 const isAttached = ({ device }: Deleted): boolean =>
   existsSync(`/sys/block/${device.slice(5)}/loop`);
 
-/** Does what a hint says to save it, and brings the copy up. */
-async function saveAndUse(
-  box: Sandbox,
-  hint: string | undefined,
-  { image }: Deleted,
-): Promise<void> {
-  const [, save] = /save it: (.*?)(?:; then, to let it go.*)?$/.exec(hint ?? "") ?? [];
-  expect(save).toBeDefined();
-  command("sh", "-c", `${save}`);
+/** Does what a hint says to save it, and gives the copy the name that the image had. */
+function save(hint: string | undefined, { image }: Deleted): void {
+  const [, line] = /save it: (.*?)(?:; then, to let it go.*)?$/.exec(hint ?? "") ?? [];
+  expect(line).toBeDefined();
+  command("sh", "-c", `${line}`);
   command("mv", `${image}.saved`, image);
 }
 
@@ -87,7 +83,7 @@ test("what the hint says saves it while it is mounted, with all that is in it", 
   const box = sandbox();
   const deleted = await deletedVolume(box);
   const { hint } = await fails(volume(box, "down", ["--image", deleted.image]), "busy");
-  await saveAndUse(box, hint, deleted);
+  save(hint, deleted);
   await down(box, "--device", deleted.device, "--discard-deleted");
   command("losetup", "--detach", deleted.device);
   const report = await up(box, "--image", deleted.image);
@@ -102,7 +98,7 @@ test("and while it is not mounted", async () => {
   const deleted = await deletedVolume(box);
   await down(box, "--device", deleted.device, "--discard-deleted");
   const { hint } = await fails(volume(box, "up", ["--image", deleted.image]), "busy");
-  await saveAndUse(box, hint, deleted);
+  save(hint, deleted);
   command("losetup", "--detach", deleted.device);
   await up(box, "--image", deleted.image);
   expect(markerIsThere(box)).toBeTrue();
@@ -113,7 +109,7 @@ test("a path with spaces and quotes is quoted in what to do", async () => {
   const folder = box.folder("it's mine");
   const deleted = await deletedVolume(box, `${folder}/my data.img`);
   const { hint } = await fails(volume(box, "down", ["--image", deleted.image]), "busy");
-  await saveAndUse(box, hint, deleted);
+  save(hint, deleted);
   expect(existsSync(deleted.image)).toBeTrue();
 });
 
