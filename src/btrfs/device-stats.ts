@@ -19,11 +19,11 @@ export const GET_DEV_STATS = iowr(0x94, 52, statsArguments.sizeBytes);
 
 /** Errors of a device since they were last reset; the counters outlive a mount. */
 export interface DeviceErrors {
-  readonly write: number;
-  readonly read: number;
-  readonly flush: number;
-  readonly corruption: number;
-  readonly generation: number;
+  readonly write: bigint;
+  readonly read: bigint;
+  readonly flush: bigint;
+  readonly corruption: bigint;
+  readonly generation: bigint;
 }
 
 /** The error counters of one device of a mounted filesystem. Needs no privilege. */
@@ -33,11 +33,5 @@ export function deviceErrors(kernel: Kernel, mounted: number, deviceId: bigint):
     kernel.ioctl(mounted, GET_DEV_STATS, argument),
   );
   const { write, read, flush, corruption, generation } = statsArguments.decode(argument);
-  return {
-    write: Number(write),
-    read: Number(read),
-    flush: Number(flush),
-    corruption: Number(corruption),
-    generation: Number(generation),
-  };
+  return { write, read, flush, corruption, generation };
 }

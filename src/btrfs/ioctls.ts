@@ -2,7 +2,7 @@ import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { ior, iow, iowr } from "../linux/ioctl.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u16, u32, u64 } from "../linux/struct.ts";
-import { textUntilNul, utf8, uuidText } from "../linux/text.ts";
+import { nameBytes, textUntilNul, uuidText } from "../linux/text.ts";
 
 /** uapi/linux/btrfs.h: BTRFS_IOCTL_MAGIC */
 const btrfs = 0x94;
@@ -53,7 +53,7 @@ const readOnlySubvolume = 2n;
 
 /** The argument of RESIZE and SUBVOL_CREATE. Throws ENAMETOOLONG as the kernel would. */
 export function encodeVolumeArguments(call: string, name: string): Uint8Array {
-  const bytes = utf8(name);
+  const bytes = nameBytes(name);
   if (bytes.length > volumeNameLimitBytes) throw new SystemError(call, Errno.ENAMETOOLONG, name);
   return volumeArguments.encode({ name: bytes });
 }

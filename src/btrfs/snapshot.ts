@@ -2,7 +2,7 @@ import { Errno, SystemError } from "../linux/errno.ts";
 import { iow } from "../linux/ioctl.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u64 } from "../linux/struct.ts";
-import { utf8 } from "../linux/text.ts";
+import { nameBytes } from "../linux/text.ts";
 import { named } from "./ioctls.ts";
 
 /** uapi/linux/btrfs.h: struct btrfs_ioctl_vol_args_v2 */
@@ -15,7 +15,7 @@ const SNAP_DESTROY_V2 = iow(0x94, 63, volumeArgumentsV2.sizeBytes);
 const readOnlyFlag = 2n;
 
 function encode(call: string, name: string, fd: number, flags: bigint): Uint8Array {
-  const bytes = utf8(name);
+  const bytes = nameBytes(name);
   if (bytes.length > nameLimitBytes) throw new SystemError(call, Errno.ENAMETOOLONG, name);
   return volumeArgumentsV2.encode({ fd: BigInt(fd), flags, name: bytes });
 }

@@ -3,10 +3,22 @@
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** UTF-8 bytes with the closing NUL that the kernel expects. Throws on a NUL inside. */
-export function cString(text: string): Uint8Array {
+/** Half of a surrogate pair that stands for no byte, so that two such names would be the same bytes. */
+const halfCharacter = /[\ud800-\udc7f\udd00-\udfff]/u;
+
+/** The bytes of a path or name. Throws for what no file can be called. */
+export function nameBytes(text: string): Uint8Array {
   if (text.includes("\0")) throw new RangeError("a NUL character in a path or name");
-  return utf8(`${text}\0`);
+  if (halfCharacter.test(text)) throw new RangeError("half of a character in a path or name");
+  return utf8(text);
+}
+
+/** The same with the closing NUL that the kernel expects. */
+export function cString(text: string): Uint8Array {
+  const bytes = nameBytes(text);
+  const closed = new Uint8Array(bytes.length + 1);
+  closed.set(bytes);
+  return closed;
 }
 
 /** The text up to the first NUL, or all of it. */

@@ -45,7 +45,7 @@ export interface Status {
   readonly forcedReadOnly: boolean | null;
   readonly subvolumes: readonly SubvolumeReport[];
   readonly superblocks: readonly CopyReport[];
-  readonly errors: DeviceErrors | null;
+  readonly errors: Readonly<Record<keyof DeviceErrors, number>> | null;
   /** Up, with nothing wrong. False also where not all could be looked at, and then perhaps without a problem. */
   readonly healthy: boolean;
   readonly problems: readonly Problem[];

@@ -279,6 +279,22 @@ function lookInside(
         total: Number(totalBytes),
         used: Number(used),
       })),
-    errors: deviceErrors(kernel, top, facts.deviceId),
+    errors: countedErrors(kernel, top, facts.deviceId),
+  };
+}
+
+/** As JSON has them. */
+function countedErrors(
+  kernel: Kernel,
+  top: number,
+  deviceId: bigint,
+): NonNullable<Status["errors"]> {
+  const { write, read, flush, corruption, generation } = deviceErrors(kernel, top, deviceId);
+  return {
+    write: Number(write),
+    read: Number(read),
+    flush: Number(flush),
+    corruption: Number(corruption),
+    generation: Number(generation),
   };
 }

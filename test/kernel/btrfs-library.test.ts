@@ -47,6 +47,77 @@ test("subvolumeInfo and listSubvolumes agree with btrfs-progs, nested and with o
   expect(command("btrfs", "subvolume", "show", `${top}/a b\\c`)).toContain(uuid);
 });
 
+/** A name in the bytes that Linux gives it, for a shell. */
+const inShell = (bytes: readonly number[]): string =>
+  `$'${bytes.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")}'`;
+
+test("a subvolume whose name is no UTF-8 is listed as itself, and none other is deleted", () => {
+  const { top } = mounted(sandbox());
+  // All three would be "n\ufffd" in a text that keeps no bytes.
+  const names = [
+    [0x6e, 0xff],
+    [0x6e, 0xfe],
+    [0x6e, 0xef, 0xbf, 0xbd],
+  ] as const;
+  for (const name of names) {
+    command("bash", "-c", `btrfs subvolume create '${top}'/${inShell(name)}`);
+  }
+  const listed = btrfs.listSubvolumes(top).map(({ path }) => path);
+  expect(new Set(listed).size).toBe(3);
+  for (const [i, path] of listed.entries()) {
+    expect(btrfs.subvolumeInfo(`${top}/${path}`)).toMatchObject({
+      id: BigInt(256 + i),
+      name: path,
+    });
+  }
+  btrfs.deleteSubvolume(`${top}/${listed[0]}`);
+  const left = command("bash", "-c", `cd '${top}'; for n in *; do printf %s "$n" | xxd -p; done`);
+  expect(left.trim().split("\n").sort()).toEqual(["6eefbfbd", "6efe"]);
+  btrfs.createSnapshot(`${top}/${listed[1]}`, `${top}/${listed[0]}`);
+  expect(btrfs.listSubvolumes(top).map(({ path }) => path)).toContain(listed[0] ?? "");
+});
+
+test("a name with a NUL or half a character deletes nothing", () => {
+  const { top } = mounted(sandbox());
+  for (const name of ["kept", "kept\ufffd"]) btrfs.createSubvolume(`${top}/${name}`);
+  for (const name of ["kept\0x", "kept\ud800", "kept\udfff"]) {
+    expect(() => btrfs.deleteSubvolume(`${top}/${name}`)).toThrow(RangeError);
+    expect(() => btrfs.createSubvolume(`${top}/${name}`)).toThrow(RangeError);
+    expect(() => btrfs.createSnapshot(`${top}/kept`, `${top}/${name}`)).toThrow(RangeError);
+  }
+  expect(btrfs.listSubvolumes(top)).toHaveLength(2);
+});
+
+test("listSubvolumes gives one in a folder that is deeper than any path", () => {
+  const { top } = mounted(sandbox());
+  const folder = "f".repeat(255);
+  const depth = 40;
+  const script = `cd '${top}'; for i in $(seq ${depth}); do mkdir ${folder}; cd ${folder}; done
+    btrfs subvolume create deep >/dev/null; cd deep; mkdir x; cd x; btrfs subvolume create deeper`;
+  command("bash", "-c", script);
+  const way = Array.from({ length: depth }, () => folder).join("/");
+  expect(btrfs.listSubvolumes(top).map(({ path }) => path)).toEqual([
+    `${way}/deep`,
+    `${way}/deep/x/deeper`,
+  ]);
+});
+
+test("listSubvolumes ends while subvolumes are moved into one another", async () => {
+  const box = sandbox();
+  const { top } = mounted(box);
+  for (const name of ["a", "b", "c"]) btrfs.createSubvolume(`${top}/${name}`);
+  const script = `cd '${top}'; echo ready
+    while :; do mv a b/a; mv b c/b; mv c/b/a a; mv c a/c; mv a/c c; mv c/b b; done`;
+  await box.spawnUntilReady(["bash", "-c", script]);
+  const began = performance.now();
+  while (performance.now() - began < 3000) {
+    for (const { path } of btrfs.listSubvolumes(top)) {
+      const names = path.split("/");
+      expect(new Set(names).size).toBe(names.length);
+    }
+  }
+});
+
 test("listSubvolumes gives all of a thousand", () => {
   const { top } = mounted(sandbox());
   const name = (i: number): string => `${"long-name-".repeat(15)}${i}`;

@@ -214,11 +214,11 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
       [c.generation, 5n],
     ]);
     expect(deviceErrors(kernel, 3, 2n)).toEqual({
-      write: 1,
-      read: 2,
-      flush: 3,
-      corruption: 4,
-      generation: 5,
+      write: 1n,
+      read: 2n,
+      flush: 3n,
+      corruption: 4n,
+      generation: 5n,
     });
     expect(asked[0]?.argument).toHaveLength(c.size);
     expect(u64At(asked[0]?.argument, c.id)).toBe(2n);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { cString, fromUtf8, hex, textUntilNul, utf8, uuidText } from "../../src/linux/text.ts";
+import {
+  cString,
+  fromUtf8,
+  hex,
+  nameBytes,
+  textUntilNul,
+  utf8,
+  uuidText,
+} from "../../src/linux/text.ts";
 
 /** Any text without halves of a surrogate pair, which no UTF-8 can carry. */
 const text = fc.string({ unit: "binary" }).filter((value) => value.isWellFormed());
@@ -49,6 +57,22 @@ describe("a name that is no UTF-8", () => {
         expect(fromUtf8(one) === fromUtf8(other)).toBe(Bun.deepEquals(one, other));
       }),
     );
+  });
+});
+
+describe("what no file can be called is refused, and not taken for another name", () => {
+  test.each([
+    ["a NUL", "a\0b"],
+    ["the first half of a character", "a\ud83d"],
+    ["a second half that stands for no byte", "\udc7fb"],
+    ["a second half far from any byte", "\udfff"],
+    ["two first halves", "\ud83d\ud83d"],
+  ])("%s", (_what, name) => {
+    expect(() => nameBytes(name)).toThrow(RangeError);
+    expect(() => cString(name)).toThrow(RangeError);
+  });
+  test("a whole character is none of these", () => {
+    expect(nameBytes("😀")).toHaveLength(4);
   });
 });
 
