@@ -37,6 +37,7 @@ const deviceInfoArguments = struct(4096, {
 export const RESIZE = iow(btrfs, 3, volumeArguments.sizeBytes);
 export const SUBVOL_CREATE = iow(btrfs, 14, volumeArguments.sizeBytes);
 export const SUBVOL_GETFLAGS = ior(btrfs, 25, 8);
+export const SUBVOL_SETFLAGS = iow(btrfs, 26, 8);
 export const DEV_INFO = iowr(btrfs, 30, deviceInfoArguments.sizeBytes);
 export const FS_INFO = ior(btrfs, 31, filesystemInfoArguments.sizeBytes);
 
@@ -74,13 +75,25 @@ export function createSubvolume(kernel: Kernel, directory: number, name: string)
   named("BTRFS_IOC_SUBVOL_CREATE", name, () => kernel.ioctl(directory, SUBVOL_CREATE, argument));
 }
 
-/** True when the subvolume was made read-only. The descriptor must be its root (EINVAL otherwise). */
-export function isSubvolumeReadOnly(kernel: Kernel, subvolume: number): boolean {
+/** BTRFS_SUBVOL_*. The descriptor must be the subvolume's root (EINVAL otherwise). */
+function getSubvolumeFlags(kernel: Kernel, subvolume: number): bigint {
   const argument = subvolumeFlags.encode({});
   named("BTRFS_IOC_SUBVOL_GETFLAGS", undefined, () =>
     kernel.ioctl(subvolume, SUBVOL_GETFLAGS, argument),
   );
-  return (subvolumeFlags.decode(argument).flags & readOnlySubvolume) !== 0n;
+  return subvolumeFlags.decode(argument).flags;
+}
+
+/** True when the subvolume was made read-only. The descriptor must be its root. */
+export const isSubvolumeReadOnly = (kernel: Kernel, subvolume: number): boolean =>
+  (getSubvolumeFlags(kernel, subvolume) & readOnlySubvolume) !== 0n;
+
+/** Makes a read-only subvolume writable. EPERM, also to root, while `btrfs send` reads it. */
+export function makeSubvolumeWritable(kernel: Kernel, subvolume: number, name: string): void {
+  const flags = getSubvolumeFlags(kernel, subvolume) & ~readOnlySubvolume;
+  named("BTRFS_IOC_SUBVOL_SETFLAGS", name, () =>
+    kernel.ioctl(subvolume, SUBVOL_SETFLAGS, subvolumeFlags.encode({ flags })),
+  );
 }
 
 /**
@@ -162,6 +175,7 @@ const subvolumeInfoArguments = struct(504, {
   flags: u64(288),
   uuid: raw(296, 16),
   parentUuid: raw(312, 16),
+  receivedUuid: raw(328, 16),
 });
 export const GET_SUBVOL_INFO = ior(btrfs, 60, subvolumeInfoArguments.sizeBytes);
 
@@ -174,6 +188,8 @@ export interface SubvolumeInfo {
   readonly uuid: string;
   /** The subvolume it is a snapshot of. */
   readonly parentUuid: string;
+  /** `btrfs receive` made it from a stream of this subvolume, and can go on from it; else null. */
+  readonly receivedUuid: string | null;
 }
 
 /** The subvolume that the descriptor is in. Needs no privilege. */
@@ -190,6 +206,9 @@ export function subvolumeInfo(kernel: Kernel, fd: number): SubvolumeInfo {
     readOnly: (fields.flags & 1n) !== 0n,
     uuid: uuidText(fields.uuid),
     parentUuid: uuidText(fields.parentUuid),
+    receivedUuid: fields.receivedUuid.some((byte) => byte !== 0)
+      ? uuidText(fields.receivedUuid)
+      : null,
   };
 }
 

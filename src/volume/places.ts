@@ -13,6 +13,7 @@ import { filesystemDevice } from "./ours.ts";
 import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
 import type { Source } from "./source.ts";
+import { receivedNote } from "./subvolumes.ts";
 import {
   decideTarget,
   lookAtTarget,
@@ -112,6 +113,18 @@ export function noteElsewhere(
   const options = inForce?.superOptions.filter((option) => !option.startsWith("subvol")).join(",");
   const shown = options === undefined ? "" : `, ${options}`;
   note(`already mounted ${where}: the filesystem-wide options are those of that mount${shown}`);
+}
+
+/** Says what to do about subvolumes that came with `btrfs receive`. */
+export function noteReceived(
+  names: readonly string[],
+  { whole, subvolumes }: Pick<Places, "whole" | "subvolumes">,
+  note: Context["note"],
+): void {
+  for (const { subvolume, path } of subvolumes) {
+    if (!names.includes(subvolume)) continue;
+    note(receivedNote(subvolume, { rawPath: whole.path, mountPath: path }));
+  }
 }
 
 /** A filesystem that is mounted read-only somewhere is not made writable behind the back of who did that. */

@@ -11,11 +11,12 @@ import {
   mountReports,
   mountResult,
   noteElsewhere,
+  noteReceived,
   openTop,
 } from "./places.ts";
 import type { Report, StepName, StepResult } from "./report.ts";
 import { openSource, type Source } from "./source.ts";
-import { missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
+import { planSubvolumes, subvolumesResult, withoutSubvolumes } from "./subvolumes.ts";
 import { type Survey, survey } from "./survey.ts";
 
 /** Says what `up` would do. Changes nothing; never throws: a refusal is in the report. */
@@ -50,7 +51,10 @@ function planSteps(context: Context, source: Source): void {
   const isNew = action.kind === "format";
   const fresh: Inside = {
     capacity: { outcome: "kept", detail: "formatted to the size of the device" },
-    subvolumes: subvolumesResult(layout.entries.length, layout),
+    subvolumes: subvolumesResult(
+      { create: layout.entries.map(({ subvolume }) => subvolume), unlock: [] },
+      layout,
+    ),
     nocow: planNocow(null, layout),
   };
   const results = inside ?? (isNew ? fresh : { capacity: later, subvolumes: later, nocow: later });
@@ -79,11 +83,11 @@ function lookInside(context: Context, source: Source, found: Survey): Inside | n
     const { path } = source.device;
     return planCapacity(lookAtCapacity(kernel, top, path, source.disk.sizeBytes));
   });
-  const subvolumes = recorder.in("subvolumes", () =>
-    subvolumesResult(missingSubvolumes(kernel, top, layout).length, layout),
-  );
-  const nocow = recorder.in("nocow", () =>
-    planNocow(lookAtNocow(kernel, top, layout, note), layout),
-  );
-  return { capacity, subvolumes, nocow };
+  const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));
+  noteReceived(due.locked, places, note);
+  const nocow = recorder.in("nocow", () => {
+    const writable = withoutSubvolumes(layout, due.locked);
+    return planNocow(lookAtNocow(kernel, top, writable, note), writable);
+  });
+  return { capacity, subvolumes: subvolumesResult(due, layout), nocow };
 }

@@ -46,7 +46,8 @@ export interface HealthFacts {
   readonly twin: string | null;
   /** The image was deleted, and its loop device has the only copy. */
   readonly deletion?: { readonly what: string; readonly hint: string } | null;
-  readonly readOnlySubvolumes: readonly string[];
+  /** Those in which nothing can be saved, and what to do about each. */
+  readonly readOnlySubvolumes: readonly { readonly name: string; readonly hint: string }[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
 }
@@ -120,11 +121,11 @@ const diskErrors: Find = ({ status: { errors } }) => {
 };
 
 const readOnlySubvolumes: Find = (facts) =>
-  facts.readOnlySubvolumes.flatMap((name) =>
+  facts.readOnlySubvolumes.flatMap(({ name, hint }) =>
     critical(
       "read-only-subvolume",
       `the subvolume ${name} is read-only: nothing can be saved in it`,
-      "volume up says what to do about it",
+      hint,
     ),
   );
 

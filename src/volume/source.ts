@@ -341,6 +341,7 @@ export class Source {
       note(`${image?.path ?? ""} could not be put back as it was: ${String(error)}`);
       return false;
     } finally {
+      this.#closeDevice();
       this.#closeImage();
     }
   }

@@ -1,18 +1,23 @@
-import { getInodeFlags, noCopyOnWrite, subvolumeInfo } from "../btrfs/ioctls.ts";
+import {
+  getInodeFlags,
+  noCopyOnWrite,
+  type SubvolumeInfo,
+  subvolumeInfo,
+} from "../btrfs/ioctls.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { openDirectoryBeneath, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Context } from "./context.ts";
 import type { LayoutEntry } from "./layout.ts";
 import type { SubvolumeReport } from "./status-report.ts";
-import { openInVolume } from "./subvolumes.ts";
+import { openInVolume, receivedHint } from "./subvolumes.ts";
 import type { Root, Target } from "./targets.ts";
 
 /** The subvolumes of the layout, and what their reports have no room for. */
 export interface SubvolumeFacts {
   readonly reports: readonly SubvolumeReport[];
-  /** Names of those in which nothing can be saved. */
-  readonly readOnly: readonly string[];
+  /** Those in which nothing can be saved, and what to do about each. */
+  readonly readOnly: readonly { readonly name: string; readonly hint: string }[];
   /** Something inside them is for root alone. */
   readonly isHidden: boolean;
 }
@@ -22,34 +27,37 @@ export interface View {
   /** The open top of the filesystem; null when it is not mounted, or for root alone. */
   readonly top: number | null;
   readonly root: Root | null;
+  /** Where the whole filesystem belongs. */
+  readonly rawPath: string;
 }
 
 /** Every subvolume of the layout as it is. */
 export function lookAtSubvolumes(
   context: Context,
-  { top, root }: View,
+  view: View,
   targets: readonly Target[],
   mounted: readonly Target[],
 ): SubvolumeFacts {
   const { kernel, layout, note } = context;
-  const readOnly: string[] = [];
+  const readOnly: { readonly name: string; readonly hint: string }[] = [];
   let isHidden = false;
   const hidden = (): void => {
     isHidden = true;
   };
   const reports = layout.entries.map((entry, i) => {
     const target = targets[i];
-    const open = openerOf(
-      context,
-      { top, root },
-      entry,
-      mounted.find((one) => one === target),
-    );
+    const isMounted = target !== undefined && mounted.includes(target);
+    const open = openerOf(context, view, entry, isMounted ? target : null);
+    const facts = open === null ? null : seen(() => factsOf(kernel, open("")), hidden);
+    if (facts?.readOnly === true) {
+      note(`the subvolume ${entry.subvolume} is read-only: nothing can be saved in it`);
+      readOnly.push({ name: entry.subvolume, hint: hintOf(view, target, facts) });
+    }
     return {
       name: entry.subvolume,
-      id: open === null ? null : seen(() => idOf(context, open(""), entry, readOnly), hidden),
+      id: facts === null ? null : Number(facts.id),
       path: target?.path ?? entry.path,
-      mounted: target !== undefined && mounted.includes(target),
+      mounted: isMounted,
       nocow: entry.noCopyOnWrite.map((directory) => ({
         directory,
         set: open === null ? null : seen(() => isNocow(kernel, open(`/${directory}`)), hidden),
@@ -78,29 +86,28 @@ function openerOf(
   { kernel }: Context,
   { top, root }: View,
   { subvolume }: LayoutEntry,
-  mounted: Target | undefined,
+  mounted: Target | null,
 ): Opener | null {
   if (top !== null) return (path) => openInVolume(kernel, top, `${subvolume}${path}`);
-  if (root === null || mounted === undefined) return null;
+  if (root === null || mounted === null) return null;
   return (path) => {
     const directory = openDirectoryBeneath(kernel, root.fd, mounted.relativePath);
     return withFd(kernel, directory, () => openInVolume(kernel, directory, `.${path}`));
   };
 }
 
-function idOf(
-  { kernel, note }: Context,
-  fd: number,
-  { subvolume }: LayoutEntry,
-  readOnlyNames: string[],
-): number {
-  const { id, readOnly } = withFd(kernel, fd, () => subvolumeInfo(kernel, fd));
-  if (readOnly) {
-    note(`the subvolume ${subvolume} is read-only: nothing can be saved in it`);
-    readOnlyNames.push(subvolume);
-  }
-  return Number(id);
-}
+const factsOf = (kernel: Kernel, fd: number): SubvolumeInfo =>
+  withFd(kernel, fd, () => subvolumeInfo(kernel, fd));
+
+/** What helps a read-only subvolume. */
+const hintOf = (
+  { rawPath }: View,
+  target: Target | undefined,
+  { receivedUuid }: SubvolumeInfo,
+): string =>
+  receivedUuid === null || target === undefined
+    ? "volume up makes it writable"
+    : receivedHint(target.subvolume, { rawPath, mountPath: target.path });
 
 const isNocow = (kernel: Kernel, fd: number): boolean =>
   withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);

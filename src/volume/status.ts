@@ -117,7 +117,12 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   const shown = own.length > 0 || mount === null ? own : [mount];
   const bytes = live?.bytes ?? bytesAtRest(disk);
   const superReadOnly = mount?.superOptions.includes("ro") ?? null;
-  const subvolumes = lookAtSubvolumes(context, { top, root }, targets.slice(1), mounted);
+  const subvolumes = lookAtSubvolumes(
+    context,
+    { top, root, rawPath: whole.path },
+    targets.slice(1),
+    mounted,
+  );
   const seen: Omit<Status, "healthy" | "problems" | "notes"> = {
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
     device: source?.path ?? mount?.source ?? context.recorder.device,

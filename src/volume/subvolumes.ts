@@ -1,5 +1,11 @@
-import { createSubvolume, isSubvolumeReadOnly, subvolumeRootInode } from "../btrfs/ioctls.ts";
-import { Errno, isErrno } from "../linux/errno.ts";
+import {
+  createSubvolume,
+  isSubvolumeReadOnly,
+  makeSubvolumeWritable,
+  subvolumeInfo,
+  subvolumeRootInode,
+} from "../btrfs/ioctls.ts";
+import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { noAtime, statFd, withFd } from "../linux/files.ts";
 import {
   type Kernel,
@@ -19,6 +25,8 @@ export type SubvolumeState =
   | "missing"
   | "subvolume"
   | "read-only"
+  /** Read-only, and made by `btrfs receive`. */
+  | "received"
   | "directory"
   | "file"
   | "symlink"
@@ -46,7 +54,8 @@ export function lookAtSubvolume(kernel: Kernel, top: number, name: string): Subv
   }
   return withFd(kernel, fd, () => {
     if (statFd(kernel, fd).inode !== subvolumeRootInode) return "directory";
-    return isSubvolumeReadOnly(kernel, fd) ? "read-only" : "subvolume";
+    if (!isSubvolumeReadOnly(kernel, fd)) return "subvolume";
+    return subvolumeInfo(kernel, fd).receivedUuid === null ? "read-only" : "received";
   });
 }
 
@@ -57,15 +66,17 @@ const words: Partial<Record<SubvolumeState, string>> = {
   mount: "a mount point",
 };
 
-/** Throws when the name is taken by something that is no usable subvolume; nothing is removed. */
-export function decideSubvolume(name: string, state: SubvolumeState): "kept" | "create" {
-  if (state === "missing") return "create";
-  if (state === "subvolume") return "kept";
-  if (state === "read-only") {
-    throw new VolumeError("read-only", `the subvolume ${name} is read-only`, {
-      hint: `make it writable: btrfs property set /path/to/${name} ro false`,
-    });
-  }
+/** `unlock`: to be made writable. `locked`: it is read-only and has to stay so. */
+export type SubvolumeAction = "kept" | "create" | "unlock" | "locked";
+
+/**
+ * What must be done about a name. Throws when it is taken by something that is no subvolume; nothing is
+ * removed. Anybody who is root in a container with the directory can make a subvolume read-only, so that
+ * is undone; of one that was received the next incremental stream could then not be received.
+ */
+export function decideSubvolume(name: string, state: SubvolumeState): SubvolumeAction {
+  const action = actions[state];
+  if (action !== undefined) return action;
   throw new VolumeError(
     "not-a-subvolume",
     `${name} on the volume is ${words[state]}, not a subvolume`,
@@ -73,16 +84,95 @@ export function decideSubvolume(name: string, state: SubvolumeState): "kept" | "
   );
 }
 
-/** The subvolumes of the layout that must be created. Throws as `decideSubvolume` does. */
-export const missingSubvolumes = (kernel: Kernel, top: number, layout: Layout): readonly string[] =>
-  layout.entries
-    .map(({ subvolume }) => subvolume)
-    .filter((name) => decideSubvolume(name, lookAtSubvolume(kernel, top, name)) === "create");
+const actions: Partial<Record<SubvolumeState, SubvolumeAction>> = {
+  missing: "create",
+  subvolume: "kept",
+  "read-only": "unlock",
+  received: "locked",
+};
 
-export const subvolumesResult = (createdCount: number, { entries }: Layout): StepResult =>
-  createdCount === 0
+/** The subvolumes of the layout by what must be done about them; those that are as they should be are left out. */
+export interface SubvolumePlan {
+  readonly create: readonly string[];
+  readonly unlock: readonly string[];
+  readonly locked: readonly string[];
+}
+
+/** Looks at every subvolume of the layout. Throws as `decideSubvolume` does. */
+export function planSubvolumes(kernel: Kernel, top: number, { entries }: Layout): SubvolumePlan {
+  const actions = entries.map(({ subvolume: name }) => ({
+    name,
+    action: decideSubvolume(name, lookAtSubvolume(kernel, top, name)),
+  }));
+  const due = (wanted: SubvolumeAction): string[] =>
+    actions.filter(({ action }) => action === wanted).map(({ name }) => name);
+  return { create: due("create"), unlock: due("unlock"), locked: due("locked") };
+}
+
+/** In a subvolume that is read-only nothing can be made. */
+export const withoutSubvolumes = (layout: Layout, names: readonly string[]): Layout => ({
+  ...layout,
+  entries: layout.entries.filter(({ subvolume }) => !names.includes(subvolume)),
+});
+
+export function subvolumesResult(
+  { create, unlock }: Pick<SubvolumePlan, "create" | "unlock">,
+  { entries }: Layout,
+): StepResult {
+  const done = [
+    ...(create.length === 0 ? [] : [`${create.length} of ${entries.length} created`]),
+    ...(unlock.length === 0 ? [] : [`${unlock.length} of ${entries.length} made writable`]),
+  ];
+  return done.length === 0
     ? { outcome: "kept", detail: `${entries.length} there` }
-    : { outcome: "changed", detail: `${createdCount} of ${entries.length} created` };
+    : { outcome: "changed", detail: done.join(", ") };
+}
+
+/** Where a subvolume that `btrfs receive` made can be reached. */
+interface ReceivedPlaces {
+  /** Where the whole filesystem is mounted. */
+  readonly rawPath: string;
+  readonly mountPath: string;
+}
+
+/** What helps it: a snapshot of it is writable, and it stays for the next incremental stream. */
+export function receivedHint(name: string, { rawPath, mountPath }: ReceivedPlaces): string {
+  const own = `'${rawPath}/${name}'`;
+  const aside = `'${rawPath}/${name}.received'`;
+  return (
+    "it came with btrfs receive, so put a snapshot in its place: " +
+    `umount '${mountPath}' && mv ${own} ${aside} && btrfs subvolume snapshot ${aside} ${own}, then volume up`
+  );
+}
+
+export const receivedNote = (name: string, places: ReceivedPlaces): string =>
+  `the subvolume ${name} is read-only and stays so: ${receivedHint(name, places)}`;
+
+/** Makes subvolumes writable; gives those that are so now. A failure is a note: the others shall come up. */
+export function unlockSubvolumes(
+  kernel: Kernel,
+  top: number,
+  names: readonly string[],
+  note: (text: string) => void,
+): readonly string[] {
+  return names.filter((name) => {
+    try {
+      const fd = openInVolume(kernel, top, name);
+      withFd(kernel, fd, () => {
+        makeSubvolumeWritable(kernel, fd, name);
+      });
+      note(`the subvolume ${name} was read-only, and is writable again`);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      const why = isErrno(error, Errno.EPERM)
+        ? "while btrfs send reads it, it must be"
+        : reasonOf(error);
+      note(`the subvolume ${name} is read-only and could not be made writable: ${why}`);
+      return false;
+    }
+  });
+}
 
 export function makeSubvolume(kernel: Kernel, top: number, name: string): void {
   try {

@@ -16,6 +16,7 @@ import {
   mountReports,
   mountResult,
   noteElsewhere,
+  noteReceived,
   openTop,
   type Places,
 } from "./places.ts";
@@ -24,7 +25,13 @@ import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
 import { settleFilesystem } from "./settle.ts";
 import { openSource, type Source } from "./source.ts";
-import { makeSubvolume, missingSubvolumes, subvolumesResult } from "./subvolumes.ts";
+import {
+  makeSubvolume,
+  planSubvolumes,
+  subvolumesResult,
+  unlockSubvolumes,
+  withoutSubvolumes,
+} from "./subvolumes.ts";
 import { decide, judgeNow, type Survey, survey } from "./survey.ts";
 import type { Root, Target } from "./targets.ts";
 
@@ -100,26 +107,29 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
 
   // Everything inside is looked at before anything inside is changed.
   const capacity = recorder.in("capacity", () => lookAtCapacity(kernel, top, path, sizeBytes));
-  const absent = recorder.in("subvolumes", () => missingSubvolumes(kernel, top, layout));
+  const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));
 
   recorder.in("capacity", () => {
     recorder.set("capacity", growToDevice(kernel, top, capacity, note));
   });
-  recorder.in("subvolumes", () => {
-    for (const name of absent) makeSubvolume(kernel, top, name);
-    recorder.set("subvolumes", subvolumesResult(absent.length, layout));
+  const locked = recorder.in("subvolumes", () => {
+    for (const name of due.create) makeSubvolume(kernel, top, name);
+    const unlock = unlockSubvolumes(kernel, top, due.unlock, note);
+    recorder.set("subvolumes", subvolumesResult({ create: due.create, unlock }, layout));
+    noteReceived(due.locked, places, note);
+    return [...due.locked, ...due.unlock.filter((name) => !unlock.includes(name))];
   });
   recorder.in("mountpoints", () => {
-    const due = subvolumes.filter((target) => missing.has(target));
-    for (const target of due) {
+    for (const target of subvolumes.filter((one) => missing.has(one))) {
       mountOrExplain(context, journal, root, target, mountPath, `subvol=${target.subvolume}`);
     }
     recorder.set("mountpoints", mountpointsResult(places));
     recorder.mounts = mountReports(places);
   });
   recorder.in("nocow", () => {
-    const directories = lookAtNocow(kernel, top, layout, note);
-    recorder.set("nocow", applyNocow(kernel, top, directories, layout, note));
+    const writable = withoutSubvolumes(layout, locked);
+    const directories = lookAtNocow(kernel, top, writable, note);
+    recorder.set("nocow", applyNocow(kernel, top, directories, writable, note));
   });
   // Last, because a failure takes mounts back, and not this.
   if (!places.isOpenToAll) return;

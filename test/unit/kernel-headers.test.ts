@@ -45,6 +45,7 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
       BTRFS_IOC_RESIZE: btrfs.RESIZE,
       BTRFS_IOC_SUBVOL_CREATE: btrfs.SUBVOL_CREATE,
       BTRFS_IOC_SUBVOL_GETFLAGS: btrfs.SUBVOL_GETFLAGS,
+      BTRFS_IOC_SUBVOL_SETFLAGS: btrfs.SUBVOL_SETFLAGS,
       BTRFS_IOC_DEV_INFO: btrfs.DEV_INFO,
       BTRFS_IOC_FS_INFO: btrfs.FS_INFO,
       BTRFS_IOC_SPACE_INFO: SPACE_INFO,
@@ -167,6 +168,7 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
       flags: offset(type, "flags"),
       uuid: offset(type, "uuid"),
       parentUuid: offset(type, "parent_uuid"),
+      receivedUuid: offset(type, "received_uuid"),
     });
     const { kernel, asked } = answering(
       [
@@ -177,6 +179,7 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
         [c.flags, 1n],
         [c.uuid, 0x11n],
         [c.parentUuid, 0x22n],
+        [c.receivedUuid, 0x33n],
       ],
       1,
     );
@@ -188,8 +191,10 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
       readOnly: true,
       uuid: "11000000-0000-0000-0000-000000000000",
       parentUuid: "22000000-0000-0000-0000-000000000000",
+      receivedUuid: "33000000-0000-0000-0000-000000000000",
     });
     expect(asked[0]?.argument).toHaveLength(c.size);
+    expect(btrfs.subvolumeInfo(answering([]).kernel, 3).receivedUuid).toBeNull();
   });
 
   test("GET_DEV_STATS", () => {
@@ -275,6 +280,18 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
     const { flag } = inC({ flag: "BTRFS_SUBVOL_RDONLY" });
     expect(btrfs.isSubvolumeReadOnly(answering([[0, BigInt(flag)]]).kernel, 3)).toBe(true);
     expect(btrfs.isSubvolumeReadOnly(answering([[0, ~BigInt(flag)]]).kernel, 3)).toBe(false);
+  });
+
+  test("a subvolume is made writable, and its other flags are kept", () => {
+    const { flag } = inC({ flag: "BTRFS_SUBVOL_RDONLY" });
+    const { kernel, asked } = answering([[0, BigInt(flag) | 0x10n]]);
+    btrfs.makeSubvolumeWritable(kernel, 3, "@docker");
+    expect(asked.map(({ request }) => request)).toEqual([
+      btrfs.SUBVOL_GETFLAGS,
+      btrfs.SUBVOL_SETFLAGS,
+    ]);
+    // The answer above is given to every ioctl: what was asked for is what is left of it.
+    expect(asked[1]?.argument).toHaveLength(8);
   });
 
   test("size and read-only flag of a block device", () => {

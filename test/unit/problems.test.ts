@@ -76,7 +76,7 @@ const rows: readonly (readonly [string, HealthFacts, string, ProblemLevel])[] = 
   ["full", facts({ bytes: { ...sound.bytes, writable: 0 } }), "full", "critical"],
   [
     "a read-only subvolume",
-    facts({}, { readOnlySubvolumes: ["@a"] }),
+    facts({}, { readOnlySubvolumes: [{ name: "@a", hint: "volume up makes it writable" }] }),
     "read-only-subvolume",
     "critical",
   ],

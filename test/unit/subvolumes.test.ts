@@ -1,14 +1,20 @@
 import { describe, expect, test } from "bun:test";
-import { SUBVOL_CREATE, SUBVOL_GETFLAGS } from "../../src/btrfs/ioctls.ts";
+import {
+  GET_SUBVOL_INFO,
+  SUBVOL_CREATE,
+  SUBVOL_GETFLAGS,
+  SUBVOL_SETFLAGS,
+} from "../../src/btrfs/ioctls.ts";
 import type { ErrorCode } from "../../src/volume/error.ts";
 import { defaultLayout } from "../../src/volume/layout.ts";
 import {
   decideSubvolume,
   lookAtSubvolume,
   makeSubvolume,
-  missingSubvolumes,
+  planSubvolumes,
   type SubvolumeState,
   subvolumesResult,
+  unlockSubvolumes,
 } from "../../src/volume/subvolumes.ts";
 import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
 import { expectRefused } from "./support/refused.ts";
@@ -17,12 +23,13 @@ describe("a name that something else has is refused, and nothing is removed", ()
   test.each([
     ["missing", "create"],
     ["subvolume", "kept"],
+    ["read-only", "unlock"],
+    ["received", "locked"],
   ] as const)("%s: %s", (state, decision) => {
     expect(decideSubvolume("@docker", state)).toBe(decision);
   });
 
   const refused: readonly (readonly [SubvolumeState, ErrorCode, RegExp])[] = [
-    ["read-only", "read-only", /read-only/],
     ["directory", "not-a-subvolume", /plain directory/],
     ["file", "not-a-subvolume", /a file/],
     ["symlink", "not-a-subvolume", /symbolic link/],
@@ -34,14 +41,18 @@ describe("a name that something else has is refused, and nothing is removed", ()
 });
 
 describe("what has the name", () => {
-  const opened = (inode: bigint, flags = 0n) =>
+  const opened = (inode: bigint, flags = 0n, received = 0) =>
     fakeKernel({
       openBeneath: () => 8,
       close: () => undefined,
       statx: () => fileStatus({ inode }),
       ioctl(_fd, request, argument) {
-        expect(request).toBe(SUBVOL_GETFLAGS);
         if (!(argument instanceof Uint8Array)) throw new Error("no buffer");
+        if (request === GET_SUBVOL_INFO) {
+          argument[343] = received;
+          return 0;
+        }
+        expect(request).toBe(SUBVOL_GETFLAGS);
         new DataView(argument.buffer, argument.byteOffset).setBigUint64(0, flags, true);
         return 0;
       },
@@ -56,6 +67,8 @@ describe("what has the name", () => {
   test("its flags say whether it is read-only", () => {
     expect(lookAtSubvolume(opened(256n, 2n), 5, "@docker")).toBe("read-only");
     expect(lookAtSubvolume(opened(256n, 0xfffdn), 5, "@docker")).toBe("subvolume");
+    expect(lookAtSubvolume(opened(256n, 2n, 1), 5, "@docker")).toBe("received");
+    expect(lookAtSubvolume(opened(256n, 0n, 1), 5, "@docker")).toBe("subvolume");
   });
 
   test.each([
@@ -79,17 +92,25 @@ describe("what has the name", () => {
       statx: () => fileStatus({ inode: 256n }),
       ioctl: () => 0,
     });
-    expect(missingSubvolumes(kernel, 5, defaultLayout)).toEqual(["@k3s", "@cni"]);
+    expect(planSubvolumes(kernel, 5, defaultLayout)).toEqual({
+      create: ["@k3s", "@cni"],
+      unlock: [],
+      locked: [],
+    });
   });
 });
 
 describe("the step", () => {
   test.each([
-    [0, "kept", "5 there"],
-    [1, "changed", "1 of 5 created"],
-    [5, "changed", "5 of 5 created"],
-  ] as const)("%i created: %s", (created, outcome, detail) => {
-    expect(subvolumesResult(created, defaultLayout)).toEqual({ outcome, detail });
+    [0, 0, "kept", "5 there"],
+    [1, 0, "changed", "1 of 5 created"],
+    [5, 0, "changed", "5 of 5 created"],
+    [0, 2, "changed", "2 of 5 made writable"],
+    [1, 4, "changed", "1 of 5 created, 4 of 5 made writable"],
+  ] as const)("%i created, %i made writable: %s", (created, unlocked, outcome, detail) => {
+    const names = (count: number) => Array.from({ length: count }, (_, i) => `@${i}`);
+    const plan = { create: names(created), unlock: names(unlocked) };
+    expect(subvolumesResult(plan, defaultLayout)).toEqual({ outcome, detail });
   });
 });
 
@@ -115,5 +136,25 @@ describe("making one", () => {
   test("that fails otherwise names the ioctl and the subvolume", () => {
     const kernel = fakeKernel({ ioctl: failing("EEXIST") });
     expect(() => makeSubvolume(kernel, 5, "@docker")).toThrow(/SUBVOL_CREATE.*@docker.*EEXIST/);
+  });
+});
+
+describe("making them writable", () => {
+  const kernel = (set: () => never) =>
+    fakeKernel({
+      openBeneath: () => 8,
+      close: () => undefined,
+      ioctl: (_fd, request) => (request === SUBVOL_SETFLAGS ? set() : 0),
+    });
+
+  test.each([
+    ["EPERM", /@a is read-only.*btrfs send/],
+    ["ENOSPC", /@a is read-only.*ENOSPC/],
+    ["EROFS", /@a is read-only.*EROFS/],
+  ] as const)("that fails (%s) is a note, and the next one is tried", (errno, said) => {
+    const notes: string[] = [];
+    const note = (text: string): void => void notes.push(text);
+    expect(unlockSubvolumes(kernel(failing(errno)), 5, ["@a", "@b"], note)).toEqual([]);
+    expect(notes).toEqual([expect.stringMatching(said), expect.stringContaining("@b")]);
   });
 });

@@ -41,8 +41,9 @@ export function refusalsOf(start: Start, occupied: boolean): ReadonlySet<ErrorCo
   if (start.readOnlyDevice || start.readOnlyMount) codes.add("read-only");
   if (occupied) codes.add("target-occupied");
   const { odd } = start.inside;
-  if (odd !== null && (action === "keep" || action === "repair")) {
-    codes.add(odd.what === "read-only" ? "read-only" : "not-a-subvolume");
+  const isSubvolume = odd?.what === "read-only" || odd?.what === "received";
+  if (odd !== null && !isSubvolume && (action === "keep" || action === "repair")) {
+    codes.add("not-a-subvolume");
   }
   return codes;
 }

@@ -59,6 +59,12 @@ function isOpenToAll(world: World, { targets }: Scene): boolean {
   return holder?.kind === "directory" && (holder.mode & 0o077) !== 0;
 }
 
+/** True of a subvolume in which nothing can be saved. */
+function isLocked(tree: Tree, name: string): boolean {
+  const entry = tree.get(`/${name}`);
+  return entry?.kind === "directory" && entry.readOnly === true;
+}
+
 /** What each step of the report is about, as it is in this world. */
 export function facets(world: World, scene: Scene): Partial<Record<StepName, string>> {
   const [whole, ...subvolumes] = scene.targets;
@@ -83,7 +89,10 @@ export function facets(world: World, scene: Scene): Partial<Record<StepName, str
       isOpenToAll(world, scene),
     ]),
     ...(found === null ? {} : { capacity: String(found.bytes) }),
-    subvolumes: subvolumeNames.filter((name) => tree.has(`/${name}`)).join(),
+    subvolumes: subvolumeNames
+      .filter((name) => tree.has(`/${name}`))
+      .map((name) => `${name} ${isLocked(tree, name) ? "read-only" : "writable"}`)
+      .join(),
     mountpoints: mountsAt(subvolumes.map(({ path }) => path)),
     nocow: JSON.stringify(
       [...tree].filter(([path, entry]) => entry.kind === "directory" && path.split("/").length > 2),
@@ -125,10 +134,16 @@ export function lacking(world: World, scene: Scene, excused: readonly string[] =
       missing.push(`${path} has access times`);
     }
   }
+  for (const name of subvolumeNames) {
+    const isNamed = excused.some((note) => note.includes(`${name} is read-only`));
+    if (isLocked(filesystem.tree, name) && !isNamed) missing.push(`${name} is read-only`);
+  }
   for (const path of nocowPaths) {
     const entry = filesystem.tree.get(path);
     const isFlagged = entry?.kind === "directory" && (entry.flags & FS_NOCOW_FL) !== 0;
-    const isExcused = excused.some((note) => note.includes(path.slice(1)));
+    const isExcused =
+      isLocked(filesystem.tree, path.split("/")[1] ?? "") ||
+      excused.some((note) => note.includes(path.slice(1)));
     if (!isFlagged && !isExcused) missing.push(`${path} is not NOCOW`);
   }
   if (isOpenToAll(world, scene)) {

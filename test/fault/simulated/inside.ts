@@ -3,7 +3,7 @@ import { emptyTree } from "../../kit/simulated/btrfs.ts";
 import { directory, type Entry, type Tree, withDirectories } from "../../kit/simulated/tree.ts";
 
 /** What somebody did to the top of the volume where a subvolume belongs. */
-export type Oddity = "directory" | "symlink" | "file" | "read-only";
+export type Oddity = "directory" | "symlink" | "file" | "read-only" | "received";
 
 /** What a Btrfs holds. */
 export interface Inside {
@@ -51,5 +51,6 @@ export function treeOf({ subvolumes, odd, nocow }: Inside): Tree {
 function oddEntry(what: Oddity): Entry {
   if (what === "file") return precious;
   if (what === "symlink") return { kind: "symlink", target: "precious" };
-  return what === "directory" ? directory(300) : directory(256, { subvolume: 300, readOnly: true });
+  if (what === "directory") return directory(300);
+  return directory(256, { subvolume: 300, readOnly: true, isReceived: what === "received" });
 }

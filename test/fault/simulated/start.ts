@@ -103,7 +103,7 @@ const insides: fc.Arbitrary<Inside> = fc.record({
     .option(
       fc.record({
         index: fc.nat(4),
-        what: fc.constantFrom("directory", "symlink", "file", "read-only"),
+        what: fc.constantFrom("directory", "symlink", "file", "read-only", "received"),
       }),
       { freq: 1, nil: null },
     )

@@ -20,6 +20,7 @@ const fsInfo = struct(1024, {
   generation: u64(56),
 });
 const devInfo = struct(4096, { id: u64(0), used: u64(24), total: u64(32), path: raw(3072, 1024) });
+const subvolumeInfo = struct(504, { id: u64(0), flags: u64(288), receivedUuid: raw(328, 16) });
 const number32 = struct(4, { value: u32(0) });
 const number64 = struct(8, { value: u64(0) });
 
@@ -123,11 +124,26 @@ function btrfsIoctl(
       if (here.inode !== 256) fail(Errno.EINVAL);
       number64.patch(buffer, { value: here.readOnly === true ? 2n : 0n });
       return 0;
+    case requests.SUBVOL_SETFLAGS: {
+      if (here.inode !== 256) fail(Errno.EINVAL);
+      if (filesystem.readOnly) fail(Errno.EROFS);
+      const readOnly = number64.decode(buffer).value === 2n;
+      world.setEntry(fsid, place.path, { ...here, readOnly });
+      world.effect({ kind: "flags", filesystem: fsid, path: place.path });
+      return 0;
+    }
+    case requests.GET_SUBVOL_INFO:
+      subvolumeInfo.patch(buffer, {
+        id: BigInt(here.subvolume ?? 5),
+        flags: here.readOnly === true ? 1n : 0n,
+        receivedUuid: new Uint8Array(16).fill(here.isReceived === true ? 7 : 0),
+      });
+      return 0;
     case requests.FS_IOC_GETFLAGS:
       number32.patch(buffer, { value: here.flags });
       return 0;
     case requests.FS_IOC_SETFLAGS: {
-      if (filesystem.readOnly) fail(Errno.EROFS);
+      if (world.isReadOnlyAt(fsid, place.path)) fail(Errno.EROFS);
       const flags = number32.decode(buffer).value;
       world.setEntry(fsid, place.path, { ...here, flags });
       world.effect({ kind: "flags", filesystem: fsid, path: place.path });

@@ -228,7 +228,7 @@ export class SimulatedKernel implements Kernel {
     if (entryAt(world, place) !== undefined) this.#fail("mkdirat", Errno.EEXIST, name);
     const { filesystem } = place.mount;
     if (filesystem === "proc" || filesystem === "sys") this.#fail("mkdirat", Errno.EPERM, name);
-    if (world.filesystems.get(filesystem)?.readOnly) this.#fail("mkdirat", Errno.EROFS, name);
+    if (world.isReadOnlyAt(filesystem, place.path)) this.#fail("mkdirat", Errno.EROFS, name);
     const above = entryAt(world, { ...place, path: parentOf(place.path) });
     // A directory takes the NOCOW flag from the one it is made in.
     const flags = above?.kind === "directory" ? above.flags : 0;

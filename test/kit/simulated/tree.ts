@@ -20,6 +20,8 @@ export interface Directory {
   /** The top of a subvolume of this id. */
   readonly subvolume?: number;
   readonly readOnly?: boolean;
+  /** `btrfs receive` made it. */
+  readonly isReceived?: boolean;
 }
 
 export const directory = (inode: number, more: Partial<Directory> = {}): Directory => ({

@@ -127,6 +127,13 @@ export class World {
     return this.trees.get(filesystem) ?? this.filesystems.get(filesystem)?.tree ?? new Map();
   }
 
+  /** True when the filesystem is read-only, or the subvolume that the path is in. */
+  isReadOnlyAt(filesystem: string, path: string): boolean {
+    if (this.filesystems.get(filesystem)?.readOnly === true) return true;
+    const subvolume = this.treeOf(filesystem).get(path.split("/").slice(0, 2).join("/"));
+    return subvolume?.kind === "directory" && subvolume.readOnly === true;
+  }
+
   setEntry(filesystem: string, path: string, entry: Entry): void {
     this.setTree(filesystem, withEntry(this.treeOf(filesystem), path, entry));
   }
