@@ -14,7 +14,7 @@ export const superblockMagic = 0x4d5f53665248425fn;
 export const temporaryMagic = 0x4d5f536652484221n;
 
 /** BTRFS_SUPER_FLAG_SEEDING: other filesystems grow from this one, so the kernel never writes to it. */
-export const seedingFlag = 1n << 32n;
+const seedingFlag = 1n << 32n;
 
 /**
  * uapi/linux/btrfs_tree.h, struct btrfs_super_block (packed), with the fields of its
@@ -100,6 +100,8 @@ export const isValidCopy = (superblock: Superblock, offset: number): boolean =>
   superblock.magic === superblockMagic &&
   superblock.address === BigInt(offset) &&
   isChecksumRight(superblock);
+
+export const isSeed = ({ flags }: Superblock): boolean => (flags & seedingFlag) !== 0n;
 
 type FieldValues = Parameters<typeof superblockFields.encode>[0];
 

@@ -1,4 +1,4 @@
-import { type Superblock, seedingFlag } from "../btrfs/superblock.ts";
+import { isSeed, type Superblock } from "../btrfs/superblock.ts";
 import type { SystemError } from "../linux/errno.ts";
 import { VolumeError } from "./error.ts";
 import { conversionHint, isFileFormat } from "./file-formats.ts";
@@ -159,9 +159,9 @@ function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
   }
 }
 
-/** Of a mounted one the mount table tells it. */
-function assertNoSeed(device: string, { flags }: Superblock): void {
-  if ((flags & seedingFlag) === 0n) return;
+/** A volume is written to. */
+export function assertNoSeed(device: string, superblock: Superblock): void {
+  if (!isSeed(superblock)) return;
   throw new VolumeError("read-only", `${device} is a seed device, which is never written to`, {
     hint: `choose another disk; to make it writable, if nothing grew from it: btrfstune -S 0 ${device}`,
   });

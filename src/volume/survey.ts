@@ -1,4 +1,11 @@
 import { isBtrfsLoaded } from "../btrfs/mounted.ts";
+import {
+  isSeed,
+  isValidCopy,
+  parseSuperblock,
+  primaryOffset,
+  superblockBytes,
+} from "../btrfs/superblock.ts";
 import { assertUnclaimed, dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { procPath } from "../linux/files.ts";
@@ -6,8 +13,9 @@ import type { Extent } from "./blank.ts";
 import { cmdlineChoice } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { assertNotDeleted } from "./deleted-image.ts";
+import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
-import { decideFilesystem, type FilesystemAction } from "./filesystem.ts";
+import { assertNoSeed, decideFilesystem, type FilesystemAction } from "./filesystem.ts";
 import { findMkfs } from "./format.ts";
 import { mountError } from "./mount.ts";
 import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
@@ -102,13 +110,37 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     findMkfs(kernel);
     assertBtrfsInKernel(context);
   }
-  if (verdict.kind === "mounted") return action;
+  if (verdict.kind === "mounted") {
+    assertNoMountedSeed(source);
+    return action;
+  }
   assertNotMountedElsewhere(source);
   source.assertNoOtherUse(verdict.kind);
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
   if (source.isAttached && !mountAsks) assertFree(context, source);
   return action;
+}
+
+/**
+ * The superblock of a mounted filesystem is not judged, for it is being written; but the kernel never writes to
+ * a seed device, which another filesystem may have grown from and now have in use.
+ */
+function assertNoMountedSeed({ disk, path }: Source): void {
+  const block = readOrNull(disk, primaryOffset, superblockBytes);
+  if (block === null || block.length < superblockBytes) return;
+  const superblock = parseSuperblock(block);
+  // Of all others the checksum need not be computed.
+  if (isSeed(superblock) && isValidCopy(superblock, primaryOffset)) assertNoSeed(path, superblock);
+}
+
+function readOrNull(disk: Disk, offset: number, length: number): Uint8Array | null {
+  try {
+    return disk.read(offset, length);
+  } catch (error) {
+    if (error instanceof SystemError) return null;
+    throw error;
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { down, plan, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
 import { flipByte, flush, GiB, resize } from "../kit/image.ts";
+import { expectRefused } from "../kit/refusal.ts";
 import { stepOutcomes } from "../kit/report.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { at, PRIMARY } from "../kit/superblock.ts";
@@ -180,4 +181,35 @@ test("makes no --root folder", async () => {
   const before = observe(box);
   await plan(box, "--image", box.path("none.img"), "--size", "1G");
   expect(observe(box)).toEqual(before);
+});
+
+/** A prepared disk that the kernel is never to write to again. */
+async function seedDevice(box: Sandbox): Promise<string> {
+  const { device } = await preparedDisk(box);
+  command("btrfstune", "-f", "-S", "1", device);
+  flush(device);
+  return device;
+}
+
+test("a seed device is refused by plan as by up, mounted or not", async () => {
+  const box = sandbox();
+  const device = await seedDevice(box);
+  const refused = { code: "read-only", names: [/is a seed device/, /btrfstune -S 0/] };
+  await expectRefused(box, onDevice(device), refused);
+  const top = box.mount(device, "top", "-o", "ro");
+  await expectRefused(box, onDevice(device), refused);
+  box.umount(top);
+  // What the hint says helps.
+  command("btrfstune", "-f", "-S", "0", device);
+  await up(box, ...onDevice(device));
+});
+
+test("a seed device that another filesystem grew from is refused by plan as by up", async () => {
+  const box = sandbox();
+  const seed = await seedDevice(box);
+  const { device } = box.disk(GiB);
+  const top = box.mount(seed, "top", "-o", "ro");
+  command("btrfs", "device", "add", "-f", device, top);
+  command("mount", "-o", "remount,rw", top);
+  await expectRefused(box, onDevice(seed), { code: "read-only", names: [/is a seed device/] });
 });
