@@ -3,12 +3,14 @@ import type { FileStatus, Kernel } from "./kernel.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_STATX_DONT_SYNC,
   O_DIRECTORY,
   O_NOATIME,
   O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
   RESOLVE_BENEATH,
+  RESOLVE_CACHED,
   RESOLVE_NO_SYMLINKS,
 } from "./kernel.ts";
 import { fromUtf8 } from "./text.ts";
@@ -36,11 +38,15 @@ export function statOrNull(kernel: Kernel, path: string, flags = 0): FileStatus 
 export const statFd = (kernel: Kernel, fd: number): FileStatus =>
   kernel.statx(fd, "", AT_EMPTY_PATH);
 
+/** The mount that an open file was reached through. No server or daemon is asked for it. */
+export const mountIdOf = (kernel: Kernel, fd: number): number =>
+  kernel.statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC).mountId;
+
 /** Largest file of /proc or /sys that is read whole; a mount table of 100,000 lines fits. */
 const procFileLimitBytes = 32 * 1024 * 1024;
 
 /** A whole file of /proc or /sys, whose size is known only by reading. */
-export function readBytes(kernel: Kernel, path: string): Uint8Array {
+function readBytes(kernel: Kernel, path: string): Uint8Array {
   return withFd(kernel, kernel.open(path, O_RDONLY), (fd) => {
     let buffer = new Uint8Array(new ArrayBuffer(16 * 1024));
     let filled = 0;
@@ -189,6 +195,25 @@ export function makeDirectories(kernel: Kernel, path: string, mode: number): voi
     if (!isErrno(error, Errno.ENOENT) || parent === "" || parent === path) throw error;
     makeDirectories(kernel, parent, mode);
     makeDirectory(kernel, path, mode);
+  }
+}
+
+/** So often a lookup that must not wait is made again, because a rename anywhere makes it give up. */
+const atOnceAttempts = 4;
+
+/**
+ * Opens what the kernel reaches without asking a disk, a server or a daemon: it never waits, and EAGAIN
+ * says that it would have (openat2(2), RESOLVE_CACHED). The way to a mount is always known. Linux 5.12; an
+ * older one waits.
+ */
+export function openAtOnce(kernel: Kernel, path: string, flags: number): number {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return kernel.openBeneath(AT_FDCWD, path, flags, RESOLVE_CACHED);
+    } catch (error) {
+      if (isErrno(error, Errno.EINVAL)) return kernel.open(path, flags);
+      if (!isErrno(error, Errno.EAGAIN) || attempt === atOnceAttempts) throw error;
+    }
   }
 }
 

@@ -10,7 +10,10 @@
 export interface Kernel {
   /** open(2), always with O_CLOEXEC. */
   open(path: string, flags: number, mode?: number): number;
-  /** openat2(2) with RESOLVE_* flags, always with O_CLOEXEC; `mode` goes with O_CREAT. */
+  /**
+   * openat2(2) with RESOLVE_* flags, always with O_CLOEXEC; `directory` may be AT_FDCWD, `mode` goes with
+   * O_CREAT.
+   */
   openBeneath(
     directory: number,
     path: string,
@@ -150,6 +153,7 @@ export const SEEK_HOLE = 4;
 export const RESOLVE_NO_XDEV = 0x01;
 export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_BENEATH = 0x08;
+export const RESOLVE_CACHED = 0x20;
 
 /** linux/mount.h */
 export const MS_NOSUID = 2;

@@ -1,6 +1,7 @@
-import { readBytes } from "./files.ts";
+import { withoutEscapes } from "./escapes.ts";
 import type { Kernel } from "./kernel.ts";
-import { fromUtf8, utf8 } from "./text.ts";
+import { O_RDONLY } from "./kernel.ts";
+import { fromUtf8 } from "./text.ts";
 
 /** One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes resolved. */
 export interface Mount {
@@ -13,6 +14,10 @@ export interface Mount {
   readonly path: string;
   /** Options of this mount alone. */
   readonly options: readonly string[];
+  /** The number of the peer group that it shares mounts and unmounts with; null for none. */
+  readonly peerGroup: number | null;
+  /** The number of the peer group that it takes mounts and unmounts from; null for none. */
+  readonly master: number | null;
   readonly type: string;
   readonly source: string;
   /** Options of the whole filesystem, as the kernel applies them. */
@@ -27,89 +32,262 @@ export const isReadOnly = ({ options, superOptions }: Mount): boolean =>
 export const isForcedReadOnly = ({ options, superOptions }: Mount): boolean =>
   superOptions.includes("ro") && !options.includes("ro");
 
-const backslash = 0x5c;
+const space = 0x20;
+const newline = 0x0a;
+const comma = 0x2c;
+const dash = 0x2d;
+const zero = 0x30;
 
-/** "\\040" and its kin, three octal digits a byte (fs/seq_file.c, mangle_path). */
-export function withoutEscapes(field: string): string {
-  const escaped = utf8(field);
-  const bytes: number[] = [];
-  for (let i = 0; i < escaped.length; i++) {
-    const byte = escaped[i] ?? 0;
-    const digits = fromUtf8(escaped.subarray(i + 1, i + 4));
-    if (byte === backslash && /^[0-3][0-7]{2}$/.test(digits)) {
-      bytes.push(Number.parseInt(digits, 8));
-      i += 3;
-    } else {
-      bytes.push(byte);
-    }
+/** Digits alone, as a number; NaN for anything else. */
+function numberIn(bytes: Uint8Array): number {
+  let value = bytes.length === 0 ? Number.NaN : 0;
+  for (const byte of bytes) {
+    const digit = byte - zero;
+    value = digit >= 0 && digit <= 9 ? value * 10 + digit : Number.NaN;
   }
-  return fromUtf8(Uint8Array.from(bytes));
+  return value;
 }
 
-const isNumber = (field: string | undefined): field is string =>
-  field !== undefined && field !== "" && Number.isInteger(Number(field));
-
-/** Parses one line. Throws a SyntaxError when it is not of its form. */
-function parseLine(line: string): Mount {
-  const escaped = line.split(" ");
-  const fields = line.includes("\\") ? escaped.map(withoutEscapes) : escaped;
-  const [id, parentId, device, root, path, options] = fields;
-  // Between the options and "-" stand any number of tags such as "shared:1".
-  const dash = fields.indexOf("-", 6);
-  const [type, source, superOptions] = fields.slice(dash + 1);
-  if (
-    dash < 0 ||
-    !isNumber(id) ||
-    !isNumber(parentId) ||
-    device === undefined ||
-    root === undefined ||
-    path === undefined ||
-    options === undefined ||
-    type === undefined
-  ) {
-    throw new SyntaxError(`a line of mountinfo is not understood: ${line}`);
+/** What is between the commas; split before it is decoded, because an escaped comma is part of a name. */
+function list(field: Uint8Array): string[] {
+  const options: string[] = [];
+  for (let start = 0; ; ) {
+    const end = field.indexOf(comma, start);
+    options.push(text(field.subarray(start, end < 0 ? field.length : end)));
+    if (end < 0) return options;
+    start = end + 1;
   }
-  return {
-    id: Number(id),
-    parentId: Number(parentId),
-    device,
-    root,
-    path,
-    options: options.split(","),
-    type,
-    source: source ?? "",
-    superOptions: (superOptions ?? "").split(","),
-  };
 }
 
-/** A mount table, of which a line is parsed when somebody asks for it. A malformed one throws then. */
-export class MountTable {
-  /** Lines between newlines, the first and the last too. */
-  readonly #text: string;
+const text = (field: Uint8Array): string => fromUtf8(withoutEscapes(field));
 
-  /** `bytes` is the content of a mountinfo file. */
+/** How many fields stand before the tags, and which. */
+const at = { id: 0, parentId: 1, device: 2, root: 3, path: 4, options: 5, tags: 6 } as const;
+
+/**
+ * A line of a mount table as its bytes, of which a field is decoded when it is asked for: a table may be
+ * of tens of MiB, and few of its lines matter. Every getter throws a SyntaxError where the line is not of
+ * its form.
+ */
+export class MountLine {
+  #bytes: Uint8Array;
+  /** Where each field begins; behind the last one, where the line ends and one more would begin. */
+  readonly #starts: number[] = [];
+  /** Index of the field "-", which ends the tags. */
+  #dash = 0;
+
   constructor(bytes: Uint8Array) {
-    this.#text = `\n${fromUtf8(bytes)}`;
+    this.#bytes = bytes;
   }
 
-  byId(id: number): Mount | undefined {
-    const start = this.#text.indexOf(`\n${id} `) + 1;
-    if (start === 0) return undefined;
-    const end = this.#text.indexOf("\n", start);
-    return parseLine(this.#text.slice(start, end < 0 ? undefined : end));
+  /** From here on it is the line that lies in `bytes` from `start` to `end`. */
+  moveTo(bytes: Uint8Array, start: number, end: number): this {
+    this.#bytes = bytes;
+    const starts = this.#starts;
+    starts.length = 0;
+    this.#dash = 0;
+    for (let from = start; from <= end; ) {
+      const next = bytes.indexOf(space, from);
+      const stop = next < 0 || next > end ? end : next;
+      const isDash = stop === from + 1 && bytes[from] === dash;
+      if (isDash && this.#dash === 0 && starts.length >= at.tags) this.#dash = starts.length;
+      starts.push(from);
+      from = stop + 1;
+    }
+    starts.push(end + 1);
+    return this;
+  }
+
+  #field(index: number): Uint8Array {
+    const isWhole = this.#dash > 0 && this.#starts.length > this.#dash + 2;
+    if (!isWhole) this.#fail();
+    const [start, next] = [this.#starts[index], this.#starts[index + 1]];
+    return start === undefined || next === undefined
+      ? new Uint8Array(0)
+      : this.#bytes.subarray(start, next - 1);
+  }
+
+  #number(index: number): number {
+    const number = numberIn(this.#field(index));
+    return Number.isNaN(number) ? this.#fail() : number;
+  }
+
+  #fail(): never {
+    const line = this.#bytes.subarray(this.#starts[0], (this.#starts.at(-1) ?? 1) - 1);
+    throw new SyntaxError(`a line of mountinfo is not understood: ${fromUtf8(line)}`);
+  }
+
+  get id(): number {
+    return this.#number(at.id);
+  }
+
+  get parentId(): number {
+    return this.#number(at.parentId);
+  }
+
+  get device(): string {
+    return text(this.#field(at.device));
+  }
+
+  get path(): string {
+    return text(this.#field(at.path));
+  }
+
+  /** Of the path as it stands in the table, where an escaped byte takes four. */
+  get pathBytes(): number {
+    return this.#field(at.path).length;
+  }
+
+  get type(): string {
+    return text(this.#field(this.#dash + 1));
+  }
+
+  /** The number behind a tag such as "shared:"; null when it is not there. */
+  #tag(name: string): number | null {
+    for (let index = at.tags; index < this.#dash; index++) {
+      const tag = text(this.#field(index));
+      if (tag.startsWith(name)) return Number(tag.slice(name.length));
+    }
+    return null;
+  }
+
+  /** All of it, to keep. */
+  get mount(): Mount {
+    return {
+      id: this.id,
+      parentId: this.parentId,
+      device: this.device,
+      root: text(this.#field(at.root)),
+      path: this.path,
+      options: list(this.#field(at.options)),
+      peerGroup: this.#tag("shared:"),
+      master: this.#tag("master:"),
+      type: this.type,
+      source: text(this.#field(this.#dash + 2)),
+      superOptions: list(this.#field(this.#dash + 3)),
+    };
+  }
+}
+
+/** The lines of a table that comes in pieces: `read` fills a buffer, and gives 0 at the end. */
+export function* linesIn(
+  read: (buffer: Uint8Array) => number,
+): Generator<MountLine, void, undefined> {
+  let buffer = new Uint8Array(new ArrayBuffer(pieceBytes));
+  const line = new MountLine(buffer);
+  let filled = 0;
+  for (;;) {
+    if (filled === buffer.length) buffer = larger(buffer);
+    const count = read(buffer.subarray(filled));
+    filled += count;
+    let start = 0;
+    for (;;) {
+      const end = buffer.indexOf(newline, start);
+      if (end < 0 || end >= filled) break;
+      yield line.moveTo(buffer, start, end);
+      start = end + 1;
+    }
+    if (count === 0) {
+      // The kernel ends every line with a newline.
+      if (start < filled) yield line.moveTo(buffer, start, filled);
+      return;
+    }
+    buffer.copyWithin(0, start, filled);
+    filled -= start;
+  }
+}
+
+/** Most tables are smaller than this. */
+const pieceBytes = 16 * 1024;
+
+/** Two paths of 4,096 bytes that are all escaped, and the options of a filesystem, which fit a page or two. */
+const longestLineBytes = 1024 * 1024;
+
+function larger(buffer: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (buffer.length >= longestLineBytes) throw new RangeError("a line of mountinfo is too long");
+  const next = new Uint8Array(new ArrayBuffer(buffer.length * 4));
+  next.set(buffer);
+  return next;
+}
+
+/**
+ * The lines of a mount table, read piece by piece; by default of our own. A line is good until the next
+ * one is asked for. `folder` is /proc/PID or /proc/PID/task/TID.
+ */
+export function* mountLines(
+  kernel: Kernel,
+  folder = "/proc/self",
+): Generator<MountLine, void, undefined> {
+  const fd = kernel.open(`${folder}/mountinfo`, O_RDONLY);
+  try {
+    yield* linesIn((buffer) => kernel.read(fd, buffer));
+  } finally {
+    kernel.close(fd);
+  }
+}
+
+/** The mounts of our own namespace whose line is wanted. */
+export function readMounts(kernel: Kernel, isWanted: (line: MountLine) => boolean): Mount[] {
+  const mounts: Mount[] = [];
+  for (const line of mountLines(kernel)) if (isWanted(line)) mounts.push(line.mount);
+  return mounts;
+}
+
+/** The lines of our own table that were wanted when it was read. */
+export class MountTable {
+  readonly #kernel: Kernel;
+  readonly #mounts: readonly Mount[];
+  readonly #later = new Map<number, Mount>();
+
+  constructor(kernel: Kernel, isWanted: (line: MountLine) => boolean) {
+    this.#kernel = kernel;
+    this.#mounts = readMounts(kernel, isWanted);
   }
 
   all(): readonly Mount[] {
-    const [, ...lines] = this.#text.split("\n");
-    // The last line ends in a newline too.
-    if (lines.at(-1) === "") lines.pop();
-    return lines.map(parseLine);
+    return this.#mounts;
+  }
+
+  /** One that was not wanted is looked up in the table of now. */
+  byId(id: number): Mount | undefined {
+    const known = this.#mounts.find((mount) => mount.id === id) ?? this.#later.get(id);
+    if (known !== undefined) return known;
+    const [found] = readMounts(this.#kernel, (line) => line.id === id);
+    if (found !== undefined) this.#later.set(id, found);
+    return found;
   }
 }
 
-/** The mount table of a process, by default our own. */
-export const readMountTable = (kernel: Kernel, pid: number | "self" = "self"): MountTable =>
-  new MountTable(readBytes(kernel, `/proc/${pid}/mountinfo`));
+/** "/", "/var" and "/var/lib" of "/var/lib". */
+export function waysTo(path: string): readonly string[] {
+  const ways = ["/"];
+  for (let end = path.indexOf("/", 1); end > 0; end = path.indexOf("/", end + 1)) {
+    ways.push(path.slice(0, end));
+  }
+  return path === "/" ? ways : [...ways, path];
+}
 
-export const readMounts = (kernel: Kernel, pid?: number | "self"): readonly Mount[] =>
-  readMountTable(kernel, pid).all();
+/**
+ * The mount in which an absolute path without links ends, from the table alone: nothing is walked into.
+ * `mounts` are at least those at the path and at the directories above it.
+ */
+export function mountOver(mounts: readonly Mount[], path: string): Mount | undefined {
+  let found: Mount | undefined;
+  for (const way of waysTo(path)) {
+    for (;;) {
+      // One may be mounted on another, and what is below it is hidden.
+      const next = mounts.find(
+        (mount) => mount.path === way && isIn(mounts, mount, found) && mount !== found,
+      );
+      if (next === undefined) break;
+      found = next;
+    }
+  }
+  return found;
+}
+
+/** The first on the way hangs on none that is on it too: in a chroot, what is outside is not in the table. */
+const isIn = (mounts: readonly Mount[], mount: Mount, parent: Mount | undefined): boolean =>
+  parent === undefined
+    ? !mounts.some((other) => other.id === mount.parentId && other !== mount)
+    : mount.parentId === parent.id;

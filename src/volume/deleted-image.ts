@@ -2,7 +2,7 @@ import { mountedUuid } from "../btrfs/mounted.ts";
 import { SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { readMounts } from "../linux/mountinfo.ts";
+import { mountLines } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import { quoted } from "./shell-words.ts";
 import type { Source } from "./source.ts";
@@ -35,10 +35,12 @@ export function saveHint(kernel: Kernel, name: string, device: string, file: str
 /** Where a device is mounted in this mount namespace; null where it is not. */
 function mountOf(kernel: Kernel, device: string): string | null {
   const nodeDevice = nodeDeviceOf(kernel, device);
-  const mount = readMounts(kernel).find(
-    ({ type, source }) => type === "btrfs" && nodeDeviceOf(kernel, source) === nodeDevice,
-  );
-  return mount?.path ?? null;
+  for (const line of mountLines(kernel)) {
+    if (line.type !== "btrfs") continue;
+    const { source, path } = line.mount;
+    if (nodeDeviceOf(kernel, source) === nodeDevice) return path;
+  }
+  return null;
 }
 
 function nodeDeviceOf(kernel: Kernel, path: string): string | null {

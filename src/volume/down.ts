@@ -14,8 +14,9 @@ import { mountIdAt, splitPath, unmountAt } from "./mount-journal.ts";
 import { filesystemDevice } from "./ours.ts";
 import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
+import { openSite } from "./site.ts";
 import { openSource, type Source } from "./source.ts";
-import { openRoot, type Root, targetsOf } from "./targets.ts";
+import { type Root, targetsOf } from "./targets.ts";
 import { unsaved } from "./unsaved.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
@@ -50,7 +51,12 @@ function sourceOrNull(context: Context): Source | null {
     if (!(error instanceof VolumeError) || error.code !== "device-missing") throw error;
     const isByName = context.options.image === undefined && chooseDevice(context).by === "selector";
     if (isByName) throw error;
-    const [orphan] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
+    const [orphan] = ownMounts(
+      context,
+      rootOf(context),
+      readMounts(context.kernel, () => true),
+      null,
+    );
     if (orphan !== undefined) {
       throw new VolumeError("device-missing", `${error.message}, but ${orphan.path} is mounted`, {
         hint: `name the disk that it is mounted from: ${orphan.source}`,
@@ -89,7 +95,7 @@ function assertNothingMounted(context: Context, source: Source): void {
   }
   const { kernel } = context;
   const { nodeDevice } = source.device;
-  const [mount] = readMounts(kernel).filter(
+  const [mount] = readMounts(kernel, () => true).filter(
     ({ type, source: path }) =>
       type === "btrfs" && statOrNull(kernel, path)?.nodeDevice === nodeDevice,
   );
@@ -103,16 +109,17 @@ function assertNothingMounted(context: Context, source: Source): void {
 
 /** The wrong disk may have been named, or an image replaced: then it is down, and the volume is not. */
 function noteOtherDisk(context: Context): void {
-  const [other] = ownMounts(context, rootOf(context), readMounts(context.kernel), null);
+  const [other] = ownMounts(
+    context,
+    rootOf(context),
+    readMounts(context.kernel, () => true),
+    null,
+  );
   if (other === undefined) return;
   context.note(`${other.path} is mounted, but from another disk: ${other.source}`);
 }
 
-function rootOf({ kernel, options, descriptors }: Context): Root | null {
-  const root = openRoot(kernel, options.root ?? "/");
-  if (root !== null) descriptors.push(root.fd);
-  return root;
-}
+const rootOf = (context: Context): Root | null => openSite(context).root;
 
 /** Our mounts in the order of the table; of any Btrfs when `filesystem` is null. */
 function ownMounts(
@@ -133,7 +140,7 @@ function ownMounts(
 
 function unmountAll(context: Context, source: Source, uuid: string): void {
   const { kernel, recorder } = context;
-  const table = readMounts(kernel);
+  const table = readMounts(kernel, () => true);
   const filesystem = filesystemDevice(kernel, table, source.device.nodeDevice, uuid);
   const root = rootOf(context);
   const mounts = filesystem === null ? [] : ownMounts(context, root, table, filesystem);
@@ -232,7 +239,9 @@ function unmount(
   } catch (error) {
     if (isErrno(error, Errno.EPERM, Errno.EINVAL)) throw notOurs(mount, error);
     if (!isErrno(error, Errno.EBUSY)) throw error;
-    const inside = readMounts(kernel).filter(({ path }) => path.startsWith(`${mount.path}/`));
+    const inside = readMounts(kernel, () => true).filter(({ path }) =>
+      path.startsWith(`${mount.path}/`),
+    );
     const held = holders(kernel, isOurs, mounts);
     const nested = inside.map(({ path }) => `${path} is mounted inside it`);
     const why = [...nested, ...(held.length > 0 ? [holdersText(held)] : [])].join("; ");

@@ -1,7 +1,8 @@
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { unescaped } from "../linux/escapes.ts";
 import { namesIn, readTextOrNull } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
-import { type Mount, readMounts, withoutEscapes } from "../linux/mountinfo.ts";
+import { type Mount, mountLines } from "../linux/mountinfo.ts";
 
 /** Somebody who keeps a filesystem in use. */
 export interface Holder {
@@ -16,7 +17,9 @@ export interface Holder {
 /** A table that may belong to a process that has just ended. */
 function mountsOf(kernel: Kernel, pid: number | "self"): readonly Mount[] {
   try {
-    return readMounts(kernel, pid);
+    const mounts: Mount[] = [];
+    for (const line of mountLines(kernel, `/proc/${pid}`)) mounts.push(line.mount);
+    return mounts;
   } catch (error) {
     if (isErrno(error, Errno.ENOENT, Errno.EINVAL, Errno.EACCES, Errno.ESRCH)) return [];
     throw error;
@@ -121,7 +124,7 @@ export function loopsBelow(kernel: Kernel, paths: readonly string[]): readonly H
 export function swapsBelow(kernel: Kernel, paths: readonly string[]): readonly Holder[] {
   const [, ...lines] = (readTextOrNull(kernel, "/proc/swaps") ?? "").split("\n");
   return lines
-    .map((line) => withoutEscapes(line.split(/\s/)[0] ?? ""))
+    .map((line) => unescaped(line.split(/\s/)[0] ?? ""))
     .filter((file) => isBelow(file, paths))
     .map((file) => ({ who: "the kernel", how: `swaps to ${file} (swapoff)`, onlyByCopy: false }));
 }

@@ -1,9 +1,9 @@
 import { mountedUuid } from "../btrfs/mounted.ts";
 import { assertUnclaimed, devicePath } from "../linux/block-device.ts";
 import { Errno, SystemError } from "../linux/errno.ts";
+import { unescaped } from "../linux/escapes.ts";
 import { namesIn, readTextOrNull, statOrNull } from "../linux/files.ts";
 import type { FileStatus, Kernel } from "../linux/kernel.ts";
-import { withoutEscapes } from "../linux/mountinfo.ts";
 import { isPartitionOf, type Overlap, overlapsOf } from "../linux/place.ts";
 import { VolumeError } from "./error.ts";
 import type { Verdict } from "./verdict.ts";
@@ -81,7 +81,7 @@ const busy = (message: string, details: { readonly hint: string }): VolumeError 
 export function assertNoSwap(kernel: Kernel, path: string, file: FileStatus): void {
   const [, ...lines] = (readTextOrNull(kernel, "/proc/swaps") ?? "").split("\n");
   const isHere = lines.some((line) => {
-    const found = lookAt(kernel, withoutEscapes(line.split(/\s/)[0] ?? ""));
+    const found = lookAt(kernel, unescaped(line.split(/\s/)[0] ?? ""));
     return found?.inode === file.inode && found.device === file.device;
   });
   if (isHere) throw busy(`the kernel swaps to ${path}`, { hint: `swapoff ${path}` });

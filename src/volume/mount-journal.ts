@@ -1,10 +1,10 @@
 import { Errno, isErrno, reasonOf } from "../linux/errno.ts";
 import {
   makeDirectoryBeneath,
+  mountIdOf,
   openDirectoryBeneath,
   pathOf,
   procPath,
-  statFd,
   statOrNull,
   withFd,
 } from "../linux/files.ts";
@@ -131,15 +131,15 @@ export class MountJournal {
 
 function isMountedAt(kernel: Kernel, spot: Spot): boolean {
   const found = statOrNull(kernel, spotPath(spot), AT_SYMLINK_NOFOLLOW);
-  return found !== null && found.mountId !== statFd(kernel, spot.parent).mountId;
+  return found !== null && found.mountId !== mountIdOf(kernel, spot.parent);
 }
 
 /** True when the path of the target leads to what was just mounted at the spot. */
 function isInPlace(kernel: Kernel, root: Root, target: Target, spot: Spot): boolean {
   try {
     const fd = openDirectoryBeneath(kernel, root.fd, target.relativePath);
-    const found = withFd(kernel, fd, () => statFd(kernel, fd).mountId);
-    return found === mountIdAt(kernel, spot) && found !== statFd(kernel, spot.parent).mountId;
+    const found = withFd(kernel, fd, () => mountIdOf(kernel, fd));
+    return found === mountIdAt(kernel, spot) && found !== mountIdOf(kernel, spot.parent);
   } catch (error) {
     if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) return false;
     throw error;

@@ -86,7 +86,7 @@ function apply(
 ): void {
   const fd = openOrMake(kernel, top, path, changed);
   withFd(kernel, fd, () => {
-    const holdsFiles = kernel.readDirectory(fd).length > 0;
+    const holdsFiles = kernel.readDirectory(fd, 1).length > 0;
     const flags = getInodeFlags(kernel, fd);
     const isDue = (flags & noCopyOnWrite) === 0;
     if (isDue) setInodeFlags(kernel, fd, flags | noCopyOnWrite);

@@ -1,6 +1,6 @@
 import { filesystemInfo } from "../btrfs/ioctls.ts";
 import { SystemError } from "../linux/errno.ts";
-import { statFd, statOrNull, withFd } from "../linux/files.ts";
+import { mountIdOf, openAtOnce, statOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECTORY, O_NOATIME, O_RDONLY } from "../linux/kernel.ts";
 import type { Mount } from "../linux/mountinfo.ts";
 
@@ -15,23 +15,27 @@ export function filesystemDevice(
   nodeDevice: string,
   uuid: string,
 ): string | null {
-  const candidates = mounts.filter(({ type }) => type === "btrfs");
-  const asked = candidates.map((mount) => ({ mount, answer: uuidOf(kernel, mount) }));
-  const sure = asked.find(({ answer }) => answer === uuid);
-  // A mount that another one hides cannot be asked.
-  const likely = asked.find(
-    ({ mount, answer }) =>
-      answer === null && statOrNull(kernel, mount.source)?.nodeDevice === nodeDevice,
-  );
-  return (sure ?? likely)?.mount.device ?? null;
+  /** Of a filesystem that has answered, no other mount is asked. */
+  const strangers = new Set<string>();
+  let likely: string | null = null;
+  for (const mount of mounts) {
+    const { type, device, source } = mount;
+    if (type !== "btrfs" || strangers.has(device)) continue;
+    const answer = uuidOf(kernel, mount);
+    if (answer === uuid) return device;
+    if (answer !== null) strangers.add(device);
+    // A mount that another one hides cannot be asked.
+    else if (statOrNull(kernel, source)?.nodeDevice === nodeDevice) likely ??= device;
+  }
+  return likely !== null && !strangers.has(likely) ? likely : null;
 }
 
 /** The UUID of the filesystem of a mount; null when the path leads to another mount by now. */
 function uuidOf(kernel: Kernel, mount: Mount): string | null {
   try {
-    const fd = kernel.open(mount.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+    const fd = openAtOnce(kernel, mount.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
     return withFd(kernel, fd, () =>
-      statFd(kernel, fd).mountId === mount.id ? filesystemInfo(kernel, fd).fsid : null,
+      mountIdOf(kernel, fd) === mount.id ? filesystemInfo(kernel, fd).fsid : null,
     );
   } catch (error) {
     if (error instanceof SystemError) return null;

@@ -1,4 +1,4 @@
-import { noAtime, statFd } from "../linux/files.ts";
+import { mountIdOf, noAtime } from "../linux/files.ts";
 import {
   type Kernel,
   O_DIRECTORY,
@@ -6,23 +6,22 @@ import {
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
 } from "../linux/kernel.ts";
-import { isReadOnly, type Mount, type MountTable, readMountTable } from "../linux/mountinfo.ts";
+import { isReadOnly, type Mount, type MountTable, readMounts } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { filesystemDevice } from "./ours.ts";
 import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
+import { openSite } from "./site.ts";
 import type { Source } from "./source.ts";
 import { receivedNote } from "./subvolumes.ts";
 import {
   decideTarget,
   lookAtTarget,
   missingRoot,
-  openRoot,
   type Root,
   type Target,
   type TargetState,
-  targetsOf,
 } from "./targets.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -43,25 +42,19 @@ export interface Places {
 
 /** Looks at every mount point. Throws `target-occupied` when one cannot be used. */
 export function lookAtPlaces(context: Context, source: Source, verdict: Verdict): Places {
-  const { kernel, options, layout, descriptors } = context;
-  const rootPath = options.root ?? "/";
-  const root = openRoot(kernel, rootPath);
-  if (root !== null) descriptors.push(root.fd);
-
-  const table = readMountTable(kernel);
-  const all = verdict.kind === "mounted" ? table.all() : [];
+  const { kernel, options, layout } = context;
+  const { root, rootPath, targets, table } = openSite(context);
   const filesystem =
     verdict.kind === "mounted"
-      ? filesystemDevice(kernel, all, source.device.nodeDevice, verdict.uuid)
+      ? filesystemDevice(kernel, table.all(), source.device.nodeDevice, verdict.uuid)
       : null;
-  const targets = targetsOf(layout, root?.path ?? rootPath);
   const stateOf = lookerAt(kernel, root, rootPath, table);
   const missing = targets.filter(
     (target) =>
       decideTarget(target, stateOf(target), filesystem, options.cover ?? false) === "mount",
   );
   const [whole, ...subvolumes] = targets;
-  const mounts = all.filter(({ device }) => device === filesystem);
+  const mounts = table.all().filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
   const isOpenToAll = root !== null && isHolderOpen(kernel, root.fd, layout);
   return { root, whole, subvolumes, missing: new Set(missing), isOpenToAll, mounts };
@@ -143,8 +136,8 @@ function readOnly(mount: Mount, mounts: readonly Mount[]): VolumeError {
 }
 
 const mountOf = (kernel: Kernel, top: number): Mount | undefined => {
-  const { mountId } = statFd(kernel, top);
-  return readMountTable(kernel).byId(mountId);
+  const mountId = mountIdOf(kernel, top);
+  return readMounts(kernel, ({ id }) => id === mountId)[0];
 };
 
 const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");

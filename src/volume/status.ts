@@ -4,7 +4,7 @@ import { spaceInfo } from "../btrfs/space.ts";
 import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { isForcedReadOnly, isReadOnly, type Mount, readMountTable } from "../linux/mountinfo.ts";
+import { isForcedReadOnly, isReadOnly, type Mount } from "../linux/mountinfo.ts";
 import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
@@ -13,12 +13,13 @@ import { asItIs, type VolumeOptions } from "./options.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
 import { healthOf } from "./problems.ts";
+import { openSite } from "./site.ts";
 import { openSource, type Source } from "./source.ts";
 import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { policiesOf } from "./survey.ts";
-import { isOwnMount, mountAt, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
+import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { usedBytes, writableBytes } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -79,12 +80,9 @@ function findSource(context: Context): Found {
 }
 
 function collect(context: Context, { source, absence, isHidden }: Found): Status {
-  const { kernel, options, layout, note } = context;
+  const { kernel, note } = context;
   const disk = source === null ? null : lookAtDisk(context, source);
-  const root = openRoot(kernel, options.root ?? "/");
-  if (root !== null) context.descriptors.push(root.fd);
-  const targets = targetsOf(layout, root?.path ?? options.root ?? "/");
-  const table = readMountTable(kernel);
+  const { root, targets, table } = openSite(context);
   const found = new Map<Target, Mount | null>(
     targets.map((target) => [
       target,

@@ -1,9 +1,9 @@
 import { Errno, isErrno } from "../linux/errno.ts";
 import {
+  mountIdOf,
   openDirectoryBeneath,
   pathOf,
   procPath,
-  statFd,
   statOrNull,
   withFd,
 } from "../linux/files.ts";
@@ -15,7 +15,7 @@ import {
   O_PATH,
   O_RDONLY,
 } from "../linux/kernel.ts";
-import { isReadOnly, type Mount, type MountTable } from "../linux/mountinfo.ts";
+import { isReadOnly, type Mount, type MountTable, mountOver } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
 import { holderMode, mountPointMode } from "./raw-place.ts";
@@ -37,6 +37,8 @@ export type TargetState =
   /** `above`: the mount in which the directory would be made. */
   | { readonly kind: "missing"; readonly above: Mount | undefined }
   | { readonly kind: "not-a-directory"; readonly what: string }
+  /** Nobody has walked into it yet, and who does may wait for ever; `on`: where it is mounted. */
+  | { readonly kind: "automount"; readonly on: string }
   | { readonly kind: "directory"; readonly empty: boolean }
   | { readonly kind: "mounted"; readonly mount: Mount };
 
@@ -68,8 +70,10 @@ export function lookAtTarget(
   kernel: Kernel,
   root: number,
   target: Target,
-  mounts: Pick<MountTable, "byId">,
+  mounts: Pick<MountTable, "byId" | "all">,
 ): TargetState {
+  const on = automountOn(mounts, target.path);
+  if (on !== null) return { kind: "automount", on };
   let fd: number;
   try {
     fd = openDirectoryBeneath(kernel, root, target.relativePath);
@@ -83,13 +87,19 @@ export function lookAtTarget(
     throw error;
   }
   return withFd(kernel, fd, () => {
-    const { mountId } = statFd(kernel, fd);
+    const mountId = mountIdOf(kernel, fd);
     const mount = mounts.byId(mountId);
     if (mount?.path === target.path) return { kind: "mounted", mount };
     const listing = kernel.open(procPath(fd), O_RDONLY | O_DIRECTORY | O_NOATIME);
-    const names = withFd(kernel, listing, () => kernel.readDirectory(listing));
+    const names = withFd(kernel, listing, () => kernel.readDirectory(listing, 1));
     return { kind: "directory", empty: names.length === 0 };
   });
+}
+
+/** The path of the automount that whoever walks to `path` would set off; null when there is none. */
+export function automountOn(mounts: Pick<MountTable, "all">, path: string): string | null {
+  const over = mountOver(mounts.all(), path);
+  return over?.type === "autofs" ? over.path : null;
 }
 
 /** The mount of the nearest directory above `path` that is there. */
@@ -102,7 +112,7 @@ function mountAbove(
   const parent = path.slice(0, Math.max(0, path.lastIndexOf("/")));
   try {
     const fd = open(parent);
-    return mounts.byId(withFd(kernel, fd, () => statFd(kernel, fd).mountId));
+    return mounts.byId(withFd(kernel, fd, () => mountIdOf(kernel, fd)));
   } catch (error) {
     if (!isErrno(error, Errno.ENOENT) || parent === "") throw error;
     return mountAbove(kernel, open, parent, mounts);
@@ -125,12 +135,13 @@ export function mountAt(
   kernel: Kernel,
   root: number,
   target: Target,
-  mounts: MountTable,
+  mounts: Pick<MountTable, "byId" | "all">,
 ): Mount | null {
+  if (automountOn(mounts, target.path) !== null) return null;
   const isAtTarget = ({ path }: Mount): boolean => path === target.path;
   try {
     const fd = openDirectoryBeneath(kernel, root, target.relativePath);
-    const { mountId } = withFd(kernel, fd, () => statFd(kernel, fd));
+    const mountId = withFd(kernel, fd, () => mountIdOf(kernel, fd));
     const mount = mounts.byId(mountId);
     return mount?.path === target.path ? mount : null;
   } catch (error) {
@@ -169,6 +180,11 @@ export function decideTarget(
       throw occupied(
         `is not a directory: ${state.what} is there or on the way to it`,
         "move it away, or mount below another directory with --root",
+      );
+    case "automount":
+      throw occupied(
+        state.on === target.path ? "is an automount" : `is on an automount (${state.on})`,
+        "stop the automount, or mount below another directory with --root",
       );
     case "directory":
       if (state.empty || cover) return "mount";

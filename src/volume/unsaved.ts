@@ -1,5 +1,5 @@
 import { SystemError } from "../linux/errno.ts";
-import { noAtime, statFd, withFd } from "../linux/files.ts";
+import { mountIdOf, noAtime, withFd } from "../linux/files.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "../linux/kernel.ts";
 import { isForcedReadOnly, type Mount } from "../linux/mountinfo.ts";
 
@@ -20,7 +20,7 @@ export function unsaved(kernel: Kernel, mounts: readonly Mount[]): string | null
       const fd = kernel.open(path, O_RDONLY | O_DIRECTORY | noAtime(kernel));
       const isAsked = withFd(kernel, fd, () => {
         // Another mount may be on top of this one.
-        if (statFd(kernel, fd).mountId !== id) return false;
+        if (mountIdOf(kernel, fd) !== id) return false;
         kernel.syncfs(fd);
         return true;
       });

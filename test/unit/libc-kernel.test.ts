@@ -115,7 +115,7 @@ describeWhere(onLinux ? null : "Linux", "the system calls that need no privilege
 
     test("names the mount that the file is on", () => {
       const { mountId } = kernel.statx(k.AT_FDCWD, folder, 0);
-      const mount = readMounts(kernel).find(({ id }) => id === mountId);
+      const [mount] = readMounts(kernel, ({ id }) => id === mountId);
       expect(folder.startsWith(mount?.path ?? "none")).toBe(true);
     });
 

@@ -33,6 +33,8 @@ const mount = (values: Partial<Mount> = {}): Mount => ({
   root: "/@docker",
   path: target.path,
   options: ["rw", "noatime"],
+  peerGroup: null,
+  master: null,
   type: "btrfs",
   source: "/dev/vdb",
   superOptions: ["rw"],
@@ -41,6 +43,7 @@ const mount = (values: Partial<Mount> = {}): Mount => ({
 
 const tableOf = (mounts: readonly Mount[]) => ({
   byId: (id: number) => mounts.find((line) => line.id === id),
+  all: () => mounts,
 });
 
 describe("a target is mounted only where the mount table says this filesystem and this subvolume", () => {
@@ -134,6 +137,8 @@ describe("a target is mounted only where the mount table says this filesystem an
       true,
       /btrfs/,
     ],
+    ["an automount", { kind: "automount", on: target.path }, ours, true, /an automount/],
+    ["one on the way", { kind: "automount", on: "/var" }, ours, true, /automount \(\/var\)/],
     ["a Btrfs while ours is not mounted", { kind: "mounted", mount: mount() }, null, true, /btrfs/],
   ];
   test.each(cases)("%s", (_what, state, filesystem, cover, expected) => {
@@ -246,6 +251,24 @@ describe("what is at a target", () => {
       close: () => undefined,
     });
     expect(lookAtTarget(kernel, 5, target, tableOf([above]))).toEqual({ kind: "missing", above });
+  });
+
+  test.each(["/var/lib/docker", "/var", "/"])("an automount at %s is not walked into", (path) => {
+    const kernel = fakeKernel({ openBeneath: failing("EIO") });
+    const automount = mount({ id: 20, path, type: "autofs" });
+    const state = lookAtTarget(kernel, 5, target, tableOf([automount]));
+    expect(state).toEqual({ kind: "automount", on: path });
+  });
+
+  test.each([
+    ["what was mounted on it when it was walked into", "/var"],
+    ["what it mounted inside", "/var/lib"],
+  ])("an automount in the way is none any more: %s", (_what, path) => {
+    const automount = mount({ id: 20, path: "/var", type: "autofs" });
+    const above = mount({ id: 21, parentId: 20, path, type: "nfs" });
+    expect(lookAtTarget(there(21, []), 5, target, tableOf([automount, above])).kind).toBe(
+      "directory",
+    );
   });
 
   test("any other error is thrown, never taken for a free place", () => {

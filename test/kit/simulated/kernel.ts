@@ -68,7 +68,7 @@ export class SimulatedKernel implements Kernel {
   }
 
   openBeneath(fd: number, path: string, flags: number, resolve: number): number {
-    const from = this.file(fd, "openat2").place;
+    const from = fd === AT_FDCWD ? topOf(this.world) : this.file(fd, "openat2").place;
     const followLast = (flags & O_NOFOLLOW) === 0;
     const place = this.#walk(path, { call: "openat2", from, followLast, resolve });
     return this.#add(path, place, flags, openEntry(this.world, "openat2", path, place, flags));
