@@ -177,14 +177,14 @@ export function isAttached(kernel: Kernel, path: string): boolean {
 export function withBackingFile<T>(
   kernel: Kernel,
   device: { readonly fd: number; readonly name: string },
-  use: (fd: number) => T,
+  use: (fd: number, path: string) => T,
 ): T | null {
   const path = readLineOrNull(kernel, `/sys/block/${device.name}/loop/backing_file`);
   if (path === null) return null;
   try {
     const status = statOrNull(kernel, path);
     if (status === null || !isBackedBy(backingOf(kernel, device.fd), status)) return null;
-    return withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), use);
+    return withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => use(fd, path));
   } catch (error) {
     if (isErrno(error, Errno.ENOENT, Errno.EACCES, Errno.ENXIO)) return null;
     throw error;

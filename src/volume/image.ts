@@ -251,11 +251,14 @@ function assertCountable(path: string, bytes: number): void {
 
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/") + 1);
 
+/** Opens the folder of a path, gives the descriptor to `use`, and closes it. */
+export const withFolder = <T>(kernel: Kernel, path: string, use: (fd: number) => T): T =>
+  withFd(kernel, kernel.open(folderOf(path), O_PATH | O_DIRECTORY), use);
+
 /** A path with the links on the way to it resolved, as the kernel shows it. */
 function realPathOf(kernel: Kernel, path: string): string {
   try {
-    const folder = kernel.open(folderOf(path), O_PATH | O_DIRECTORY);
-    const real = withFd(kernel, folder, () => pathOf(kernel, folder));
+    const real = withFolder(kernel, path, (folder) => pathOf(kernel, folder));
     return `${real === "/" ? "" : real}${path.slice(path.lastIndexOf("/"))}`;
   } catch (error) {
     // The folder was deleted too.

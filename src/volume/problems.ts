@@ -1,4 +1,5 @@
 import { type ErrorCode, unknownHealth } from "./error.ts";
+import { type HostSpace, isFull, isTooSmall, spaceHint, spaceText } from "./host-space.ts";
 import { sizeText } from "./size.ts";
 import type { Status } from "./status-report.ts";
 
@@ -19,6 +20,7 @@ type OwnCode =
   | "forced-read-only"
   | "deleted-image"
   | "full"
+  | "host-space"
   | "larger-disk"
   | "superblock-copy"
   | "disk-errors"
@@ -45,6 +47,8 @@ export interface HealthFacts {
   /** Another device that shows the same bytes, and is mounted. */
   readonly twin: string | null;
   /** The image was deleted, and its loop device has the only copy. */
+  /** What the filesystem has left that the image lies on. */
+  readonly hostSpace?: HostSpace | null;
   readonly deletion?: { readonly what: string; readonly hint: string } | null;
   /** Those in which nothing can be saved, and what to do about each. */
   readonly readOnlySubvolumes: readonly { readonly name: string; readonly hint: string }[];
@@ -86,6 +90,12 @@ const full: Find = ({ status: { bytes, readOnly: isReadOnly } }) =>
         "remove images or volumes, or give the disk more space",
       )
     : [];
+
+const hostSpace: Find = ({ hostSpace: space }) => {
+  if (space == null || !(isFull(space) || isTooSmall(space))) return [];
+  const say = isFull(space) ? critical : warning;
+  return say("host-space", spaceText(space), spaceHint(space));
+};
 
 /** Less than this is no sector of any Btrfs. */
 const leastSectorBytes = 4096;
@@ -214,6 +224,7 @@ const finders: readonly Find[] = [
   stranger,
   notUp,
   full,
+  hostSpace,
   readOnlySubvolumes,
   diskErrors,
   superblockCopies,

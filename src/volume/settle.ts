@@ -43,7 +43,7 @@ export function settleFilesystem(
     if (!(error instanceof SystemError)) throw error;
     throw new VolumeError(codeOf(action), `${source.path} could not be written: ${error.message}`, {
       cause: error,
-      hint: "see the kernel's log (dmesg); the next run goes on from here",
+      hint: `see the kernel's log (dmesg)${source.goesOnFailure ? "" : "; the next run goes on from here"}`,
     });
   }
   assertSound(context, source, action);

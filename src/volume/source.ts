@@ -25,6 +25,7 @@ import {
 import { type Deletion, deletedText, saveHint } from "./deleted-image.ts";
 import { attachedDisk, type Disk, deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import { type HostSpace, hostSpaceOf } from "./host-space.ts";
 import {
   attachImage,
   growImage,
@@ -34,6 +35,7 @@ import {
   openImage,
   removeImage,
   wholeSectors,
+  withFolder,
 } from "./image.ts";
 import { lockedBy, lockedError } from "./image-locks.ts";
 import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
@@ -155,6 +157,37 @@ export class Source {
     if (device !== null) {
       assertNoOtherUse(this.#kernel, device.path, device.name, verdict);
     }
+  }
+
+  /** What the filesystem has left that the image lies on; null of a disk that is no file, or where it is not told. */
+  hostSpace(): HostSpace | null {
+    const [kernel, image, device] = [this.#kernel, this.#image, this.#device];
+    try {
+      if (image !== null && !image.isDeleted) {
+        const { fd, path, wantedBytes } = image;
+        const look = (at: number) => hostSpaceOf(kernel, at, path, wantedBytes);
+        return fd === null ? withFolder(kernel, path, look) : look(fd);
+      }
+      if (device === null) return null;
+      return withBackingFile(kernel, device, (fd, path) =>
+        hostSpaceOf(kernel, fd, path, device.sizeBytes),
+      );
+    } catch (error) {
+      // It is asked to explain another error, or for a note.
+      if (error instanceof SystemError) return null;
+      throw error;
+    }
+  }
+
+  /** This run made the image, and a failure now takes it away again. */
+  get goesOnFailure(): boolean {
+    return this.#image?.created === true && this.#untouched;
+  }
+
+  /** The image gets its size, or a larger one, in this run. */
+  get willGrow(): boolean {
+    const image = this.#image;
+    return image !== null && !image.isDeleted && image.wantedBytes > image.fileBytes;
   }
 
   /** What there is to say of an image that was deleted while its loop device shows it; null where it is there. */
@@ -326,7 +359,7 @@ export class Source {
    */
   undo(note: (text: string) => void): boolean {
     const image = this.#image;
-    const isMade = image?.created === true && this.#untouched;
+    const isMade = this.goesOnFailure;
     try {
       const path = this.#device?.path;
       if (this.#hasAttached) this.detach();

@@ -142,6 +142,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     stranger: inside instanceof VolumeError ? inside : null,
     twin: disk?.twin ?? null,
     deletion: source?.deletion() ?? null,
+    hostSpace: source?.hostSpace() ?? null,
     readOnlySubvolumes: subvolumes.readOnly,
     isPartlyHidden: isHidden || subvolumes.isHidden,
   });

@@ -17,6 +17,7 @@ import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { assertNoSeed, decideFilesystem, type FilesystemAction } from "./filesystem.ts";
 import { findMkfs } from "./format.ts";
+import { assertRoom, spaceWarning } from "./host-space.ts";
 import { mountError } from "./mount.ts";
 import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
 import { lookAtPlaces, type Places } from "./places.ts";
@@ -44,6 +45,8 @@ export function survey(context: Context, source: Source): Survey {
 function assertUsable({ note }: Context, source: Source): void {
   source.assertUnlocked();
   assertNotDeleted(source, note);
+  const warning = source.isImage ? spaceWarning(source.hostSpace(), source.willGrow) : null;
+  if (warning !== null) note(warning);
 }
 
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
@@ -107,6 +110,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     repair,
   });
   if (action.kind === "format") {
+    assertRoom(source.hostSpace());
     findMkfs(kernel);
     assertBtrfsInKernel(context);
   }

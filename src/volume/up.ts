@@ -5,6 +5,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { growToDevice, lookAtCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { asNoSpace } from "./host-space.ts";
 import { mountError } from "./mount.ts";
 import { MountJournal } from "./mount-journal.ts";
 import { applyNocow, lookAtNocow } from "./nocow.ts";
@@ -51,7 +52,7 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
     bringUp(context, source, journal);
     source.close();
   } catch (error) {
-    recorder.fail(error);
+    recorder.fail(asNoSpace(error, () => source?.hostSpace() ?? null));
     // Descriptors inside the mounts would keep them busy.
     closeAll(context);
     takeBack(context, journal);
