@@ -14,10 +14,13 @@ const answer64 = struct(8, { value: u64(0) });
 
 /** No disk has larger sectors (BLK_MAX_BLOCK_SIZE of linux/blkdev.h), so of most sizes no more is asked. */
 const largestSectorBytes = 65_536n;
+const smallestSectorBytes = 512;
 
 export interface DeviceSize {
   /** Whole sectors only; 0 for a node without a medium. Above `Number.MAX_SAFE_INTEGER` it is not exact. */
   readonly sizeBytes: number;
+  /** Of a disk that ends with one of the largest it is not asked, and is the smallest. */
+  readonly sectorBytes: number;
   /**
    * The device goes on for less than a sector, which nobody can read or write: a loop device of 4,096-byte
    * sectors over a file of another size.
@@ -29,11 +32,16 @@ export function deviceSize(kernel: Kernel, fd: number): DeviceSize {
   const buffer = answer64.encode({});
   kernel.ioctl(fd, BLKGETSIZE64, buffer);
   const { value } = answer64.decode(buffer);
-  if (value % largestSectorBytes === 0n) return { sizeBytes: Number(value), isRagged: false };
-  const sector = answer32.encode({});
-  kernel.ioctl(fd, BLKSSZGET, sector);
-  const rest = value % BigInt(answer32.decode(sector).value);
-  return { sizeBytes: Number(value - rest), isRagged: rest !== 0n };
+  const isWhole = value % largestSectorBytes === 0n;
+  const sectorBytes = isWhole ? smallestSectorBytes : sectorBytesOf(kernel, fd);
+  const rest = value % BigInt(sectorBytes);
+  return { sizeBytes: Number(value - rest), sectorBytes, isRagged: rest !== 0n };
+}
+
+function sectorBytesOf(kernel: Kernel, fd: number): number {
+  const buffer = answer32.encode({});
+  kernel.ioctl(fd, BLKSSZGET, buffer);
+  return answer32.decode(buffer).value;
 }
 
 export const deviceSizeBytes = (kernel: Kernel, fd: number): number =>

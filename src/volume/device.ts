@@ -36,12 +36,9 @@ import {
 import { sizeText } from "./size.ts";
 
 /** A block device that is open for reading, and what was seen of it. */
-export interface OpenDevice {
+export interface OpenDevice extends DeviceSize {
   readonly path: string;
   readonly fd: number;
-  readonly sizeBytes: number;
-  /** See `DeviceSize`. */
-  readonly isRagged: boolean;
   readonly readOnly: boolean;
   /** "major:minor" */
   readonly nodeDevice: string;

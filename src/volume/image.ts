@@ -325,7 +325,8 @@ export function attachImage(
 }
 
 /** A loop device has whole sectors; what a file has beyond them is not part of the disk. */
-export const wholeSectors = (bytes: number): number => Math.floor(bytes / 512) * 512;
+export const wholeSectors = (bytes: number, sectorBytes = 512): number =>
+  Math.floor(bytes / sectorBytes) * sectorBytes;
 
 /** The image as a disk of the size it shall have. */
 export function imageDisk(kernel: Kernel, image: OpenImage): Disk {

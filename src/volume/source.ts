@@ -237,14 +237,14 @@ export class Source {
   get disk(): Disk {
     const image = this.#image;
     if (image !== null && this.#device === null) return imageDisk(this.#kernel, image);
-    const { fd, sizeBytes } = this.device;
+    const { fd, sizeBytes, sectorBytes } = this.device;
     const disk = deviceDisk(this.#kernel, fd, sizeBytes);
     if (image === null || image.fd === null) {
       return this.device.name.startsWith("loop")
         ? loopDisk(this.#kernel, disk, this.device.name)
         : disk;
     }
-    const wantedBytes = this.#prepared ? sizeBytes : wholeSectors(image.wantedBytes);
+    const wantedBytes = this.#prepared ? sizeBytes : wholeSectors(image.wantedBytes, sectorBytes);
     return attachedDisk(this.#kernel, image.fd, disk, wantedBytes);
   }
 

@@ -1,6 +1,9 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Errno, SystemError } from "../../src/linux/errno.ts";
+import { LibcKernel } from "../../src/linux/libc-kernel.ts";
+import * as plans from "../../src/volume/plan.ts";
 import { fails, plan, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command, tool } from "../kit/command.ts";
 import { GiB, nonZeroBlocks } from "../kit/image.ts";
@@ -62,6 +65,86 @@ test.each(appearances.map((appearance) => [appearance.how, appearance] as const)
     await succeeds(running);
     expect(performance.now() - appeared).toBeLessThan(SOON_MS);
     expectMounted(box.root);
+  },
+);
+
+/** Of a user namespace of its own, in which no inotify instance is left. */
+const withoutInotify = [
+  ...[tool("unshare"), "--user", "--map-root-user", "sh", "-c"],
+  'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"',
+  "sh",
+];
+
+test("where no inotify instance is left, a disk is waited for all the same, and the report says how", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  const path = join(box.folder("dev"), "data");
+  const options = { prefix: withoutInotify };
+  const none = await fails(
+    volume(box, "plan", ["--device", path, "--wait", "0.3"], options),
+    "device-missing",
+  );
+  expect(none.message).toContain("within 0.3 s");
+  expect(none.report.notes.join()).toMatch(/looking every \d+ ms.*inotify/);
+  const running = volume(box, "plan", ["--device", path, "--wait", "30"], options);
+  await Bun.sleep(HEAD_START_MS);
+  const appeared = performance.now();
+  symlinkSync(device, path);
+  const report = await succeeds(running);
+  expect(performance.now() - appeared).toBeLessThan(SOON_MS);
+  expect(report).toMatchObject({ device: path, verdict: "btrfs" });
+  expect(report.notes.join()).toMatch(/inotify/);
+  // Nothing is to be said of a disk that is there.
+  const there = await succeeds(volume(box, "plan", ["--device", path], options));
+  expect(there.notes).toEqual([]);
+});
+
+class Deaf extends LibcKernel {
+  readonly #refused: ReadonlySet<string>;
+
+  constructor(...refused: readonly string[]) {
+    super();
+    this.#refused = new Set(refused);
+  }
+
+  #refuse(call: string, errno: number): void {
+    if (this.#refused.has(call)) throw new SystemError(call, errno);
+  }
+
+  override openInotify(): number {
+    this.#refuse("inotify_init1", Errno.EMFILE);
+    return super.openInotify();
+  }
+
+  override openUevents(): number {
+    this.#refuse("socket", Errno.EACCES);
+    return super.openUevents();
+  }
+
+  override watchDirectory(...args: Parameters<LibcKernel["watchDirectory"]>): void {
+    this.#refuse("inotify_add_watch", Errno.ENOSPC);
+    super.watchDirectory(...args);
+  }
+}
+
+test.each([
+  [["inotify_init1"]],
+  [["socket"]],
+  [["inotify_add_watch"]],
+  [["inotify_init1", "socket"]],
+])(
+  "a wait without %p looks again and again, ends in time, and leaves nothing open",
+  async (refused) => {
+    const box = sandbox();
+    const kernel = new Deaf(...refused);
+    const open = () => readdirSync("/proc/self/fd").length;
+    const before = open();
+    const report = plans.plan(kernel, { device: box.path("none"), waitMs: 200 }, () => undefined);
+    expect(report.error?.code).toBe("device-missing");
+    expect(report.ms).toBeWithin(190, 2000);
+    expect(report.notes).toHaveLength(1);
+    expect(report.notes.join()).toMatch(/looking every \d+ ms/);
+    expect(open()).toBe(before);
   },
 );
 

@@ -8,7 +8,9 @@ const devices = /^(null|zero|full|random|urandom|btrfs-control|loop-control|loop
 /** A second node for the same disk. */
 export function makeNode(path: string, device: string): void {
   const { rdev } = statSync(device);
-  command("mknod", path, "b", String(rdev >> 8), String(rdev & 0xff));
+  // linux/kdev_t.h, new_encode_dev()
+  const [major, minor] = [(rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00)];
+  command("mknod", path, "b", String(major), String(minor));
 }
 
 /**

@@ -3,7 +3,8 @@ import { deviceErrors, GET_DEV_STATS } from "../../src/btrfs/device-stats.ts";
 import * as btrfs from "../../src/btrfs/ioctls.ts";
 import { SPACE_INFO, spaceInfo } from "../../src/btrfs/space.ts";
 import { superblockFields } from "../../src/btrfs/superblock.ts";
-import { deviceSizeBytes, isDeviceReadOnly } from "../../src/linux/block-device.ts";
+import { deviceSize, deviceSizeBytes, isDeviceReadOnly } from "../../src/linux/block-device.ts";
+import { findLock, tryLockRange } from "../../src/linux/file-locks.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../../src/linux/loop.ts";
 import { inC, lackingCompiler } from "./support/c-program.ts";
 import { fakeKernel } from "./support/fake-kernel.ts";
@@ -303,6 +304,79 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
     expect(isDeviceReadOnly(readOnly.kernel, 3)).toBe(true);
     expect(isDeviceReadOnly(answering([]).kernel, 3)).toBe(false);
     expect(readOnly.asked[0]?.request).toBe(c.readOnly);
+  });
+
+  test("the size in whole sectors, of which some disks have a part too many", () => {
+    const c = inC({ size: "BLKGETSIZE64", sector: "BLKSSZGET" });
+    const sized = (bytes: number, sectorBytes: number) =>
+      deviceSize(
+        fakeKernel({
+          ioctl(_fd, request, argument) {
+            if (!(argument instanceof Uint8Array)) throw new Error("no buffer");
+            const view = new DataView(argument.buffer);
+            if (request === c.size) view.setBigUint64(0, BigInt(bytes), true);
+            else if (request === c.sector) view.setUint32(0, sectorBytes, true);
+            else throw new Error("another request");
+            return 0;
+          },
+        }),
+        3,
+      );
+    const mib = 2 ** 20;
+    expect(sized(mib, 4096)).toMatchObject({ sizeBytes: mib, isRagged: false });
+    expect(sized(mib + 512, 512)).toMatchObject({ sizeBytes: mib + 512, isRagged: false });
+    expect(sized(mib + 512, 4096)).toMatchObject({ sizeBytes: mib, isRagged: true });
+    expect(sized(mib - 512, 4096)).toMatchObject({ sizeBytes: mib - 4096, isRagged: true });
+    expect(sized(0, 512)).toMatchObject({ sizeBytes: 0, isRagged: false });
+  });
+
+  test("a lock on bytes of a file", () => {
+    const c = inC(
+      {
+        size: "sizeof(struct flock)",
+        type: "offsetof(struct flock, l_type)",
+        whence: "offsetof(struct flock, l_whence)",
+        start: "offsetof(struct flock, l_start)",
+        length: "offsetof(struct flock, l_len)",
+        pid: "offsetof(struct flock, l_pid)",
+        get: "F_OFD_GETLK",
+        set: "F_OFD_SETLK",
+        read: "F_RDLCK",
+        write: "F_WRLCK",
+        none: "F_UNLCK",
+        set_: "SEEK_SET",
+      },
+      ["stdio.h", "stddef.h", "unistd.h", "fcntl.h"],
+    );
+    const asked: { command: number; lock: DataView }[] = [];
+    const answer = (type: number, pid: number) =>
+      fakeKernel({
+        fcntl(_fd, command, argument) {
+          asked.push({ command, lock: new DataView(argument.slice().buffer) });
+          const view = new DataView(argument.buffer);
+          view.setInt16(c.type, type, true);
+          view.setInt32(c.pid, pid, true);
+          return 0;
+        },
+      });
+    expect(findLock(answer(c.none, 0), 3, { start: 7, end: null }, true)).toBeNull();
+    expect(findLock(answer(c.write, 4711), 3, { start: 7, end: 9 }, false)).toEqual({ pid: 4711 });
+    expect(findLock(answer(c.read, -1), 3, { start: 7, end: 9 }, false)).toEqual({ pid: null });
+    expect(tryLockRange(answer(0, 0), 3, { start: 7, end: 9 }, true)).toBe(true);
+    expect(asked.map(({ command }) => command)).toEqual([c.get, c.get, c.get, c.set]);
+    const facts = asked.map(({ lock }) => [
+      lock.byteLength,
+      lock.getInt16(c.type, true),
+      lock.getInt16(c.whence, true),
+      Number(lock.getBigInt64(c.start, true)),
+      Number(lock.getBigInt64(c.length, true)),
+    ]);
+    expect(facts).toEqual([
+      [c.size, c.write, c.set_, 7, 0],
+      [c.size, c.read, c.set_, 7, 2],
+      [c.size, c.read, c.set_, 7, 2],
+      [c.size, c.write, c.set_, 7, 2],
+    ]);
   });
 
   describe("loop devices", () => {

@@ -7,6 +7,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statfsSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -14,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Errno, type SystemError } from "../../src/linux/errno.ts";
+import { findLock, oneByte, tryLockRange } from "../../src/linux/file-locks.ts";
 import {
   makeDirectories,
   makeDirectoryBeneath,
@@ -227,6 +229,41 @@ describeWhere(onLinux ? null : "Linux", "the system calls that need no privilege
     expect(readText(kernel, "/proc/self/comm")).toBe(readFileSync("/proc/self/comm", "utf8"));
     const path = file("x".repeat(100_000));
     expect(readText(kernel, path)).toHaveLength(100_000);
+  });
+
+  test("a lock on bytes of an open file is in the way of others, and of no one else", () => {
+    const path = file("x".repeat(200));
+    const open = (): number => kernel.open(path, k.O_RDWR);
+    const [one, other] = [open(), open()];
+    const range = { start: 100, end: 104 };
+    expect(tryLockRange(kernel, one, range, false)).toBe(true);
+    expect(tryLockRange(kernel, one, oneByte(2 ** 40), true)).toBe(true);
+    expect(findLock(kernel, one, { start: 0, end: null }, true)).toBeNull();
+    expect(findLock(kernel, other, { start: 0, end: null }, true)).toEqual({ pid: null });
+    expect(findLock(kernel, other, range, false)).toBeNull();
+    expect(findLock(kernel, other, { start: 0, end: 100 }, true)).toBeNull();
+    expect(findLock(kernel, other, { start: 104, end: 2 ** 40 }, true)).toBeNull();
+    expect(findLock(kernel, other, oneByte(103), true)).not.toBeNull();
+    expect(tryLockRange(kernel, other, oneByte(103), true)).toBe(false);
+    expect(tryLockRange(kernel, other, oneByte(103), false)).toBe(true);
+    kernel.close(one);
+    expect(tryLockRange(kernel, other, { start: 0, end: null }, true)).toBe(true);
+    kernel.close(other);
+  });
+
+  test("a filesystem says what it has left, and a file what it takes", () => {
+    const path = file("x");
+    truncateSync(path, GiB);
+    const fd = kernel.open(path, k.O_RDWR);
+    const { totalBytes, availableBytes } = kernel.fstatfs(fd);
+    const { blocks, bsize, bavail } = statfsSync(path);
+    expect(totalBytes).toBe(blocks * bsize);
+    expect(Math.abs(availableBytes - bavail * bsize)).toBeLessThan(totalBytes / 10);
+    expect(statOrNull(kernel, path)).toMatchObject({
+      sizeBytes: GiB,
+      allocatedBytes: lstatSync(path).blocks * 512,
+    });
+    kernel.close(fd);
   });
 
   test("a lock excludes another descriptor, and goes when its own is closed", () => {
