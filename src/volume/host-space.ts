@@ -1,7 +1,7 @@
 import { Errno, isErrno } from "../linux/errno.ts";
 import { statFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel } from "../linux/kernel.ts";
-import { readMountTable } from "../linux/mountinfo.ts";
+import { readMounts } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
 import { sizeText } from "./size.ts";
 
@@ -36,7 +36,7 @@ export function hostSpaceOf(
     image,
     // Looked up only where it is told.
     get path() {
-      const mount = readMountTable(kernel).byId(status.mountId);
+      const [mount] = readMounts(kernel, ({ id }) => id === status.mountId);
       return mount?.path ?? image.slice(0, image.lastIndexOf("/") + 1);
     },
     availableBytes,
