@@ -85,8 +85,8 @@ export interface Kernel {
    */
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult;
   /**
-   * Runs `work` with SIGINT, SIGTERM and SIGHUP ignored: what is half done would be
-   * worse than a moment's delay.
+   * Runs `work` with every signal ignored that would end the program and can be: what is half done would
+   * be worse than a moment's delay.
    */
   uninterrupted<T>(work: () => T): T;
   /** A clock that only goes forward, in milliseconds. */

@@ -8,6 +8,7 @@ import { cString, fromUtf8, textUntilNul } from "./text.ts";
 
 /** asm-generic/unistd.h; these two have one number on every architecture, or are named. */
 const SYS_openat2 = 437;
+const SYS_rt_sigaction = process.arch === "arm64" ? 134 : 13;
 const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
 const SYS_fcntl = process.arch === "arm64" ? 25 : 72;
 const SYS_fstatfs = process.arch === "arm64" ? 44 : 138;
@@ -54,14 +55,31 @@ const POLLIN = 1;
 const POLLOUT = 4;
 
 /** asm-generic/signal.h, the same on x86-64 and arm64 */
-const interruptions = [1 /* SIGHUP */, 2 /* SIGINT */, 15 /* SIGTERM */];
+const signalCount = 64;
 const SIGCHLD = 17;
+/** Nobody can hold off SIGKILL and SIGSTOP; the others do not end a program by default (signal(7)). */
+const harmless = new Set([
+  9 /* SIGKILL */, 17 /* SIGCHLD */, 18 /* SIGCONT */, 19 /* SIGSTOP */, 20 /* SIGTSTP */,
+  21 /* SIGTTIN */, 22 /* SIGTTOU */, 23 /* SIGURG */, 28 /* SIGWINCH */,
+]);
+/**
+ * What a fault of the program raises. Bun has handlers for them, which end it; where they are ignored, the
+ * kernel ends it all the same, but only for a fault (force_sig(), kernel/signal.c).
+ */
+const crashes = new Set([
+  4 /* SIGILL */, 5 /* SIGTRAP */, 6 /* SIGABRT */, 7 /* SIGBUS */, 8 /* SIGFPE */,
+  11 /* SIGSEGV */, 31 /* SIGSYS */,
+]);
 const SIG_DFL = 0n;
 const SIG_IGN = 1n;
 const SA_NOCLDWAIT = 2;
 
 /** struct sigaction of glibc and of musl, the same in both; what is not named is kept as it is. */
 const sigaction = struct(152, { handler: u64(0), flags: u32(136) });
+
+/** asm-generic/signal.h, struct sigaction of the kernel: libc has one of its own, and keeps signals for itself. */
+const kernelSigaction = struct(32, { handler: u64(0) });
+const signalSetBytes = 8;
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
@@ -373,7 +391,39 @@ export class LibcKernel implements Kernel {
   }
 
   uninterrupted<T>(work: () => T): T {
-    return this.#withDisposition(interruptions, SIG_IGN, work);
+    const held = this.#deadlySignals();
+    const ignore = kernelSigaction.encode({ handler: SIG_IGN });
+    for (const { signal } of held) this.#sigaction(signal, ignore, null);
+    try {
+      return work();
+    } finally {
+      for (const { signal, action } of held) this.#sigaction(signal, action, null);
+    }
+  }
+
+  /**
+   * The signals that would end the program now, and what is done on each. Who has a handler for one does what is
+   * right on it: JavaScriptCore halts its threads by one. (All threads share this, but not what
+   * is blocked, and the threads are not ours.)
+   */
+  #deadlySignals(): { signal: number; action: Uint8Array }[] {
+    const deadly: { signal: number; action: Uint8Array }[] = [];
+    for (let signal = 1; signal <= signalCount; signal++) {
+      if (harmless.has(signal)) continue;
+      const action = kernelSigaction.encode({});
+      this.#sigaction(signal, null, action);
+      const { handler } = kernelSigaction.decode(action);
+      if (handler === SIG_DFL || (handler !== SIG_IGN && crashes.has(signal))) {
+        deadly.push({ signal, action });
+      }
+    }
+    return deadly;
+  }
+
+  /** rt_sigaction(2) */
+  #sigaction(signal: number, action: Uint8Array | null, old: Uint8Array | null): void {
+    const { syscall } = this.#libc;
+    this.#check(syscall(SYS_rt_sigaction, signal, action, old, signalSetBytes), "rt_sigaction");
   }
 
   /**

@@ -53,9 +53,7 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
     source.close();
   } catch (error) {
     recorder.fail(asNoSpace(error, () => source?.hostSpace() ?? null));
-    // Descriptors inside the mounts would keep them busy.
     closeAll(context);
-    takeBack(context, journal);
     if (source?.undo(note) === true) recorder.retract("device");
   } finally {
     closeAll(context);
@@ -84,7 +82,16 @@ function bringUp(context: Context, source: Source, journal: MountJournal): void 
     recorder.disk(source.path, source.disk.sizeBytes, result);
   });
   recorder.in("filesystem", () => settleFilesystem(context, source, found));
-  kernel.uninterrupted(() => mountAll(context, source, journal, found));
+  kernel.uninterrupted(() => {
+    try {
+      mountAll(context, source, journal, found);
+    } catch (error) {
+      // Descriptors inside the mounts would keep them busy.
+      closeAll(context);
+      takeBack(context, journal);
+      throw error;
+    }
+  });
 }
 
 /** From the first mount to the last directory: all of it, or none of the mounts. */
