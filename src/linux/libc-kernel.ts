@@ -72,13 +72,10 @@ const crashes = new Set([
 ]);
 const SIG_DFL = 0n;
 const SIG_IGN = 1n;
-const SA_NOCLDWAIT = 2;
-
-/** struct sigaction of glibc and of musl, the same in both; what is not named is kept as it is. */
-const sigaction = struct(152, { handler: u64(0), flags: u32(136) });
+const SA_NOCLDWAIT = 2n;
 
 /** asm-generic/signal.h, struct sigaction of the kernel: libc has one of its own, and keeps signals for itself. */
-const kernelSigaction = struct(32, { handler: u64(0) });
+const kernelSigaction = struct(32, { handler: u64(0), flags: u64(8) });
 const signalSetBytes = 8;
 
 /** linux/fadvise.h */
@@ -431,27 +428,15 @@ export class LibcKernel implements Kernel {
    * and its exit status is lost: wait(2), "errors".
    */
   #waitingForChildren<T>(work: () => T): T {
-    const now = sigaction.encode({});
-    this.#check(this.#libc.sigaction(SIGCHLD, null, now), "sigaction");
-    const { handler, flags } = sigaction.decode(now);
-    const isWaited = handler !== SIG_IGN && (flags & SA_NOCLDWAIT) === 0;
-    return isWaited ? work() : this.#withDisposition([SIGCHLD], SIG_DFL, work);
-  }
-
-  /** What was to be done on these signals before comes back with all its flags: it is somebody else's. */
-  #withDisposition<T>(signals: readonly number[], handler: bigint, work: () => T): T {
-    const action = sigaction.encode({ handler });
-    const before = signals.map((signal) => {
-      const old = sigaction.encode({});
-      this.#check(this.#libc.sigaction(signal, action, old), "sigaction");
-      return old;
-    });
+    const callers = kernelSigaction.encode({});
+    this.#sigaction(SIGCHLD, null, callers);
+    const { handler, flags } = kernelSigaction.decode(callers);
+    if (handler !== SIG_IGN && (flags & SA_NOCLDWAIT) === 0n) return work();
+    this.#sigaction(SIGCHLD, kernelSigaction.encode({ handler: SIG_DFL }), null);
     try {
       return work();
     } finally {
-      signals.forEach((signal, i) => {
-        this.#libc.sigaction(signal, before[i] ?? null, null);
-      });
+      this.#sigaction(SIGCHLD, callers, null);
     }
   }
 

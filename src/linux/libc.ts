@@ -17,7 +17,6 @@ const common = {
   ioctl: { args: [int, size, ptr], returns: int },
   flock: { args: [int, int], returns: int },
   mount: { args: [ptr, ptr, ptr, size, ptr], returns: int },
-  sigaction: { args: [int, ptr, ptr], returns: int },
   poll: { args: [ptr, size, int], returns: int },
   __errno_location: { args: [], returns: ptr },
 } as const;

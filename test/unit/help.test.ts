@@ -24,7 +24,7 @@ describe.each([...actions])("volume %s --help", (action) => {
   const help = volumeHelp(action);
 
   test("mentions every option of the command, and no other", () => {
-    const mentioned = [...help.matchAll(/^ {2}(--[a-z]+)/gm)].map(([, name]) => name);
+    const mentioned = [...help.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, name]) => name);
     const specs = optionSpecs.filter((spec) => spec.actions.includes(action));
     expect(mentioned).toEqual(specs.map(({ name }) => name));
   });
