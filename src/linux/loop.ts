@@ -179,6 +179,7 @@ export function withBackingFile<T>(
   device: { readonly fd: number; readonly name: string },
   use: (fd: number, path: string) => T,
 ): T | null {
+  if (!device.name.startsWith("loop")) return null;
   const path = readLineOrNull(kernel, `/sys/block/${device.name}/loop/backing_file`);
   if (path === null) return null;
   try {
@@ -191,7 +192,8 @@ export function withBackingFile<T>(
   }
 }
 
-const deletedMark = " (deleted)";
+/** What the kernel writes behind the path of a file that was deleted (fs/d_path.c). */
+export const deletedMark = " (deleted)";
 
 /**
  * The path that the backing file of a loop device ("loop0") had before it was deleted; null of one that is

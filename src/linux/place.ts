@@ -2,7 +2,7 @@ import { devicePath, kernelName } from "./block-device.ts";
 import { Errno, isErrno } from "./errno.ts";
 import { namesIn, readLineOrNull, readTextOrNull } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
-import { backingAt, deletedFileOf } from "./loop.ts";
+import { backingAt, deletedFileOf, deletedMark } from "./loop.ts";
 
 /** Where the bytes of a block device begin. */
 interface Place {
@@ -76,6 +76,9 @@ function haveOneBottom(kernel: Kernel, one: Place, other: Place): boolean {
  */
 export function deletedFileBelow(kernel: Kernel, name: string): string | null {
   if (!name.startsWith("loop")) return null;
+  const file = isLoop(name) ? readLineOrNull(kernel, `${folderOf(name)}/loop/backing_file`) : null;
+  // Most often the file is there, and no device on another one.
+  if (file !== null && !file.endsWith(deletedMark) && !file.startsWith("/dev/")) return null;
   const { loop } = placeOf(kernel, name);
   return loop === null ? null : deletedFileOf(kernel, loop);
 }

@@ -57,6 +57,7 @@ function nodeDeviceOf(kernel: Kernel, path: string): string | null {
  * for a new one would be another volume; of a disk that was, it is a note.
  */
 export function assertNotDeleted(source: Source, note: (text: string) => void): void {
+  noteNamesakes(source, note);
   const deletion = source.deletion();
   if (deletion === null) return;
   const { what, hint } = deletion;
@@ -69,6 +70,7 @@ export function assertNotDeleted(source: Source, note: (text: string) => void): 
  * to say it where nothing is mounted.
  */
 export function assertMayGo(source: Source, discard: boolean, note: (text: string) => void): void {
+  noteNamesakes(source, note);
   const deletion = source.deletion();
   if (deletion === null) return;
   const { what, hint } = deletion;
@@ -77,4 +79,12 @@ export function assertMayGo(source: Source, discard: boolean, note: (text: strin
     throw new VolumeError("busy", what, { hint: `${hint}; then, to let it go: --discard-deleted` });
   }
   if (!source.isImage) note(`${what}; ${hint}`);
+}
+
+/** Another file has the name by now: what was under it before is not lost yet. */
+function noteNamesakes(source: Source, note: (text: string) => void): void {
+  const loops = source.namesakes();
+  if (loops.length === 0) return;
+  const which = loops.join(", ");
+  note(`ATTENTION: an image of the same name was deleted: ${which} has the only copy of it`);
 }

@@ -1,11 +1,12 @@
 import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { isSysfsMounted, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
+import { isSysfsMounted, pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import {
   deletedFileOf,
   detachLoop,
+  loopsOfDeleted,
   refreshLoopSize,
   showsWhole,
   withBackingFile,
@@ -60,6 +61,7 @@ export class Source {
   #device: OpenDevice | null;
   /** This run attached the image to its loop device. */
   #hasAttached = false;
+  #mountPath: string | null = null;
   #prepared = false;
   #untouched = true;
   /** The image, or its loop device, has another size than it had. */
@@ -190,6 +192,16 @@ export class Source {
     return image !== null && !image.isDeleted && image.wantedBytes > image.fileBytes;
   }
 
+  /**
+   * The loop devices that show a deleted file of the image's name: an older volume, perhaps, of which they have the
+   * only copy.
+   */
+  namesakes(): readonly string[] {
+    const image = this.#image;
+    if (image === null || image.fd === null) return [];
+    return loopsOfDeleted(this.#kernel, pathOf(this.#kernel, image.fd));
+  }
+
   /** What there is to say of an image that was deleted while its loop device shows it; null where it is there. */
   deletion(): Deletion | null {
     const file = this.deletedFile;
@@ -205,7 +217,9 @@ export class Source {
   get mountPath(): string {
     const { name, nodeDevice, fd } = this.device;
     const path = devicePath(name);
-    return statOrNull(this.#kernel, path)?.nodeDevice === nodeDevice ? path : procPath(fd);
+    const isThere = (): boolean => statOrNull(this.#kernel, path)?.nodeDevice === nodeDevice;
+    this.#mountPath ??= isThere() ? path : procPath(fd);
+    return this.#mountPath;
   }
 
   /** The path that the file of its loop device had before it was deleted; null where there is no such thing. */

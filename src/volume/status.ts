@@ -217,6 +217,7 @@ function lookAtDisk(context: Context, source: Source): DiskFacts {
 function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeError | null {
   try {
     const { format, repair } = policiesOf(context, verdict);
+    if (verdict.kind !== "mounted") source.assertUnlocked();
     decideFilesystem({
       device: source.path,
       sizeBytes: source.disk.sizeBytes,

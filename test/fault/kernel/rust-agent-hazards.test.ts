@@ -4,11 +4,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, start, succeeds, up, volume } from "../../kit/agent.ts";
 import { command, tool } from "../../kit/command.ts";
-import { flush, GiB, zeroAt } from "../../kit/image.ts";
+import { flipByte, flush, GiB, zeroAt } from "../../kit/image.ts";
 import { replaceMkfs } from "../../kit/mkfs.ts";
 import { expectRefused } from "../../kit/refusal.ts";
 import { type Sandbox, useSandbox } from "../../kit/sandbox.ts";
-import { PRIMARY } from "../../kit/superblock.ts";
+import { at, PRIMARY } from "../../kit/superblock.ts";
 import { unreadableDisk } from "../../kit/unreadable.ts";
 import {
   dockerOf,
@@ -32,9 +32,19 @@ test("it formats after a read error: ours refuses", async () => {
 test("it formats with an intact mirror: ours repairs from it", async () => {
   const box = sandbox();
   const { image, device } = await preparedDisk(box);
-  zeroAt(image, PRIMARY, 4096);
+  flipByte(image, PRIMARY + at.magic);
   command("blockdev", "--flushbufs", device);
   expect((await up(box, "--device", device)).verdict).toBe("damaged");
+  expect(markerIsThere(box)).toBeTrue();
+});
+
+test("it formats with an intact mirror beside zeros: ours refuses, and rebuilds what it is told to", async () => {
+  const box = sandbox();
+  const { image, device } = await preparedDisk(box);
+  zeroAt(image, PRIMARY, 4096);
+  command("blockdev", "--flushbufs", device);
+  await expectRefused(box, ["--device", device], { code: "ambiguous", device });
+  await up(box, "--device", device, "--repair", "always");
   expect(markerIsThere(box)).toBeTrue();
 });
 

@@ -14,14 +14,15 @@ import { FaultyKernel } from "../../kit/simulated/faults.ts";
 import { SimulatedKernel } from "../../kit/simulated/kernel.ts";
 import { Storage } from "../../kit/simulated/storage.ts";
 import { withDirectories } from "../../kit/simulated/tree.ts";
-import { addDisk, newWorld, type World } from "../../kit/simulated/world.ts";
+import { addImage, addLoop, newWorld, type World } from "../../kit/simulated/world.ts";
 
 const sandbox = useSandbox();
 
-/** One machine with one disk of 1 GiB, real or simulated, that a scenario is played on. */
+/** One machine with one disk of 1 GiB, real or simulated, that a scenario is played on: a loop device of a file. */
 interface Machine {
   readonly kernel: Kernel;
   readonly device: string;
+  readonly image: string;
   readonly root: string;
   write(offset: number, bytes: Uint8Array): void;
   flip(offset: number): void;
@@ -31,18 +32,22 @@ interface Machine {
   fill(target: string): void;
 }
 
-/** The kernel of a machine on which no other Btrfs is mounted, whatever runs beside this test. */
+/** The kernel of a machine that has no other loop device and no other Btrfs, whatever runs beside this test. */
 class UndisturbedKernel extends LibcKernel {
   readonly #device: string;
+  readonly #partitions: string;
   #mounted = -1;
 
-  constructor(device: string) {
+  /** `partitions`: a file that stands for /proc/partitions. */
+  constructor(device: string, partitions: string) {
     super();
     this.#device = device.replace("/dev/", "");
+    this.#partitions = partitions;
   }
 
   override open(path: string, flags: number, mode?: number): number {
-    const fd = super.open(path, flags, mode);
+    const isTable = path === "/proc/partitions";
+    const fd = super.open(isTable ? this.#partitions : path, flags, mode);
     if (path === "/sys/fs/btrfs") this.#mounted = fd;
     return fd;
   }
@@ -65,9 +70,12 @@ function realMachine(box: Sandbox): Machine {
     change();
     command("blockdev", "--flushbufs", device);
   };
+  const partitions = box.path("partitions");
+  writeFileSync(partitions, `major minor  #blocks  name\n\n 7 0 512 ${device.slice(5)}\n`);
   return {
-    kernel: new UndisturbedKernel(device),
+    kernel: new UndisturbedKernel(device, partitions),
     device,
+    image,
     root: box.root,
     write: (offset, bytes) => onDisk(() => writeAt(image, offset, bytes)),
     flip: (offset) => onDisk(() => flipByte(image, offset)),
@@ -88,17 +96,21 @@ function realMachine(box: Sandbox): Machine {
 function simulatedMachine(): Machine {
   const world: World = newWorld(1);
   const storage = new Storage(GiB);
-  const disk = { name: "vdb", device: "254:16", storage, readOnly: false, serial: null };
-  addDisk(world, disk);
+  const image = "/srv/disk.img";
+  addImage(world, image, storage);
+  addLoop(world, "loop0", image, world.id());
+  const cache = world.storageOf("loop0");
   const root = "/srv/root";
   world.trees.set("root", withDirectories(world.treeOf("root"), [root]));
   const write = (offset: number, bytes: Uint8Array): void => {
+    cache?.flush();
     storage.write(bytes, offset);
     storage.flush();
   };
   return {
     kernel: new SimulatedKernel(world),
-    device: "/dev/vdb",
+    device: "/dev/loop0",
+    image,
     root,
     write,
     flip(offset) {
@@ -109,7 +121,10 @@ function simulatedMachine(): Machine {
         byte.map((bits) => bits ^ 0xff),
       );
     },
-    grow: (bytes) => storage.resize(bytes),
+    grow(bytes) {
+      storage.resize(bytes);
+      cache?.resize(bytes);
+    },
     takeDown() {
       const kernel = new SimulatedKernel(world);
       const points = world.mounts.map(({ point }) => point).filter((at) => at.startsWith(root));
@@ -130,36 +145,40 @@ interface Answer {
   readonly calls: readonly string[];
 }
 
-function answer({ kernel, device, root }: Machine, options: object = {}): Answer {
+function answer(machine: Machine, options: object = {}): Answer {
+  const { kernel, device, root } = machine;
   const listener = new FaultyKernel(kernel);
   const all = { device, root, format: "blank", ...options } as const;
   const report = up(listener.kernel, all, () => undefined);
   return {
-    report: comparable(report, device, root),
+    report: comparable(report, machine),
     // How many reads a text takes, and which other Btrfs are mounted, differs between machines.
     calls: listener.calls
       .filter(({ name, what }) => name !== "read" && !what.startsWith("/sys/fs/btrfs/"))
-      .map(({ name, what }) => comparableCall(`${name} ${what}`, device, root)),
+      .map(({ name, what }) => comparableCall(`${name} ${what}`, machine)),
   };
 }
 
-const comparableText = (text: string, device: string, root: string): string =>
-  text.replaceAll(root, "ROOT").replaceAll(device, "DISK");
+const comparableText = (text: string, { device, image, root }: Machine): string =>
+  text
+    .replaceAll(root, "ROOT")
+    .replaceAll(image, "IMAGE")
+    .replaceAll(device, "DISK")
+    .replaceAll(device.slice("/dev/".length), "NAME")
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "UUID");
 
-const comparableCall = (text: string, device: string, root: string): string =>
-  comparableText(text, device, root)
+const comparableCall = (text: string, machine: Machine): string =>
+  comparableText(text, machine)
     .replace(/\/proc\/self\/fd\/\d+/, "FD")
     .replace(/\/sys\/dev\/block\/\d+:\d+/, "NUMBER")
     .replace(/\S*(mkfs\.btrfs)/, "$1");
 
 /** Without what is another on each run: times, the UUID, the old bytes of a repair. */
-function comparable(report: Report, device: string, root: string): unknown {
+function comparable(report: Report, machine: Machine): unknown {
   const { ms: _, uuid, steps, ...rest } = report;
   const alike = { ...rest, hasUuid: uuid !== null };
   const withoutTimes = steps.map(({ step, outcome, detail }) => ({ step, outcome, detail }));
-  return JSON.parse(
-    comparableText(JSON.stringify({ ...alike, steps: withoutTimes }), device, root),
-  );
+  return JSON.parse(comparableText(JSON.stringify({ ...alike, steps: withoutTimes }), machine));
 }
 
 const PRIMARY = 64 * 1024;
@@ -193,14 +212,14 @@ const chapters: readonly (readonly [name: string, play: (machine: Machine) => An
     },
   ],
   [
-    "a damaged superblock that must not be repaired",
+    "a superblock of zeros, which names nobody",
     (machine) => {
       machine.takeDown();
       machine.write(PRIMARY, new Uint8Array(4096));
-      return answer(machine, { repair: "never" });
+      return answer(machine);
     },
   ],
-  ["the same repaired", (machine) => answer(machine, { repair: "auto" })],
+  ["the same repaired", (machine) => answer(machine, { repair: "always" })],
   [
     "a target that is not empty",
     (machine) => {

@@ -7,6 +7,7 @@ import { type LockKind, lockBytes } from "../../kit/libc.ts";
 import { attachedLoops } from "../../kit/loops.ts";
 import { mountsUnder } from "../../kit/mountinfo.ts";
 import { type Sandbox, useSandbox } from "../../kit/sandbox.ts";
+import { status } from "../../kit/status.ts";
 import { expectMounted, markerIsThere, ourMounts, prepare, writeMarker } from "../../kit/volume.ts";
 
 const sandbox = useSandbox();
@@ -59,6 +60,8 @@ test.each([
   }
   expect(statSync(image).size).toBe(GiB);
   expect(fingerprint(image)).toBe(before);
+  const answer = await status(box, ["--image", image]);
+  expect(answer.problems[0]).toMatchObject({ code: "busy" });
   expect(attachedLoops(box.dir).size).toBe(0);
   expect(ourMounts(box)).toBeEmpty();
   await end();

@@ -166,7 +166,9 @@ test("an image that was moved is not deleted, and another file under the name is
   await down(box, "--device", deleted.device, "--discard-deleted");
   const { device } = await up(box, "--image", box.path("new.img"), "--size", "1G");
   command("mv", box.path("new.img"), deleted.image);
-  expect((await up(box, "--image", deleted.image)).device).toBe(device);
-  await down(box, "--image", deleted.image);
+  const report = await up(box, "--image", deleted.image);
+  expect(report.device).toBe(device);
+  expect(report.notes.join()).toContain(`${deleted.device} has the only copy`);
+  expect((await down(box, "--image", deleted.image)).notes.join()).toContain(deleted.device);
   expect(attachedLoops(box.dir).size).toBe(1);
 });
