@@ -15,6 +15,7 @@ import { clearIntent, encodeIntent, intentBytes, intentOffset } from "./intent.t
 import { defaultNodeBytes, type MkfsOptions } from "./layout.ts";
 import type { Verdict } from "./verdict.ts";
 import { judge } from "./verdict.ts";
+import { hintOfFiles } from "./report.ts";
 import { writeDurably } from "./write.ts";
 
 const systemFolders = [
@@ -135,7 +136,9 @@ export function format(kernel: Kernel, request: FormatRequest): void {
     takeRecordBack();
     throw new VolumeError("format-failed", `${mkfs} could not be started: ${reasonOf(error)}`, {
       cause: error,
-      hint: "see that it is a program for this machine, and that there is memory; then run this again",
+      hint:
+        hintOfFiles(error) ??
+        "see that it is a program for this machine, and that there is memory; then run this again",
     });
   }
   if (result.exitCode !== 0) {

@@ -210,6 +210,10 @@ const hintOfErrno: ReadonlyMap<number, string> = new Map([
   [Errno.ENFILE, "all the files that the kernel allows are open: see fs.file-max (sysctl)"],
 ]);
 
+/** What to do where a call failed because too many files are open, whatever it was for. */
+export const hintOfFiles = ({ errno }: SystemError): string | undefined =>
+  errno === Errno.EMFILE || errno === Errno.ENFILE ? hintOfErrno.get(errno) : undefined;
+
 const codeOfStep: Partial<Record<StepName, ErrorCode>> = {
   device: "unreadable",
   filesystem: "unreadable",

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { agent, agentPath, succeeds, volume } from "../kit/agent.ts";
+import { agent, agentPath, fails, succeeds, volume } from "../kit/agent.ts";
 import { tool } from "../kit/command.ts";
 import { GiB } from "../kit/image.ts";
 import { useSandbox } from "../kit/sandbox.ts";
@@ -53,6 +53,23 @@ describe("what is inherited changes nothing of what is done", () => {
     expect(await exitStatusOf("down")).toBe(0);
     expect(ourMounts(box)).toEqual([]);
   });
+});
+
+test.each([8, 10, 14])("with %d descriptors it does nothing by halves, and says why", async (n) => {
+  const box = sandbox();
+  const args = ["--device", box.disk(GiB).device];
+  // The hard limit: the program raises the soft one by itself.
+  const prefix = [tool("prlimit"), `--nofile=${n}:${n}`];
+  const { hint } = await fails(
+    volume(box, "up", args, { prefix }),
+    "unsupported",
+    "format-failed",
+    "unreadable",
+  );
+  expect(hint).toContain("ulimit -n");
+  expect(ourMounts(box)).toEqual([]);
+  await succeeds(volume(box, "up", args));
+  expectMounted(box.root);
 });
 
 /** How the reports of the four commands cannot be delivered. */

@@ -197,6 +197,11 @@ export const signatures: readonly Signature[] = [
   { what: "ISO 9660", named: /iso ?9660/i, offset: 32 * KiB + 1, bytes: ascii("CD001") },
   { what: "JFS", named: /jfs/i, offset: 32 * KiB, bytes: ascii("JFS1\x01\x00\x00\x00") },
   { what: "bcache", named: /bcache/i, offset: 4096 + 24, bytes: bcacheMagic() },
+  { what: "drbdmanage", named: /drbdmanage/, offset: 0, bytes: ascii("$DRBDmgr=q") },
+  { what: "UBIFS", named: /UBIFS/, offset: 0, bytes: Buffer.from([0x31, 0x18, 0x10, 0x06]) },
+  { what: "VxFS", named: /VxFS/, offset: 8192, bytes: Buffer.from([0xa5, 0x01, 0xfc, 0xf5]) },
+  { what: "a NetWare pool", named: /NetWare/, offset: 4096, bytes: ascii("SPB5") },
+  { what: "zonefs", named: /zonefs/, offset: 0, bytes: ascii("SFOZ") },
   // vdev_phys_t at 16 KiB: an XDR nvlist, little endian, whose names are unique (libnvpair).
   {
     what: "ZFS",
