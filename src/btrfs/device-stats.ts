@@ -1,7 +1,7 @@
 import { iowr } from "../linux/ioctl.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { struct, u64 } from "../linux/struct.ts";
-import { named } from "./ioctls.ts";
+import { devicesOf, filesystemInfo, named } from "./ioctls.ts";
 
 /** uapi/linux/btrfs.h: struct btrfs_ioctl_get_dev_stats (1032 bytes), enum btrfs_dev_stat_values */
 const statsArguments = struct(1032, {
@@ -35,3 +35,9 @@ export function deviceErrors(kernel: Kernel, mounted: number, deviceId: bigint):
   const { write, read, flush, corruption, generation } = statsArguments.decode(argument);
   return { write, read, flush, corruption, generation };
 }
+
+/** The counters of every device of a mounted filesystem; it is nearly always one. */
+export const errorsOfAll = (kernel: Kernel, mounted: number): readonly DeviceErrors[] =>
+  devicesOf(kernel, mounted, filesystemInfo(kernel, mounted)).map(({ deviceId }) =>
+    deviceErrors(kernel, mounted, deviceId),
+  );

@@ -153,6 +153,28 @@ export function deviceInfo(kernel: Kernel, mounted: number, deviceId: bigint): D
   return { ...fields, path: textUntilNul(fields.path) };
 }
 
+/** Device ids are handed out upward and never again; a volume has hardly seen this many disks. */
+const deviceIdLimit = 4096n;
+
+/** The target of a running `btrfs replace` (BTRFS_DEV_REPLACE_DEVID); every other device has another id. */
+export const replaceTargetId = 0n;
+
+/** The devices that a mounted filesystem has, in the order of their ids. */
+export function devicesOf(
+  kernel: Kernel,
+  mounted: number,
+  { maxDeviceId, deviceCount }: FilesystemInfo,
+): readonly DeviceInfo[] {
+  const last = maxDeviceId < deviceIdLimit ? maxDeviceId : deviceIdLimit;
+  const found: DeviceInfo[] = [];
+  const first = deviceCount === 1n ? 1n : replaceTargetId;
+  for (let id = first; id <= last && BigInt(found.length) < deviceCount; id++) {
+    const device = deviceInfo(kernel, mounted, id);
+    if (device !== null) found.push(device);
+  }
+  return found;
+}
+
 /** Inode flags (FS_*_FL), ioctl_iflags(2). */
 export function getInodeFlags(kernel: Kernel, fd: number): number {
   const argument = inodeFlags.encode({});

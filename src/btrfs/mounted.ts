@@ -1,5 +1,5 @@
 import { Errno, SystemError } from "../linux/errno.ts";
-import { isSysfsMounted, namesIn, statOrNull } from "../linux/files.ts";
+import { isSysfsMounted, namesIn, readLineOrNull, statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 
 const sysfs = "/sys/fs/btrfs";
@@ -36,3 +36,10 @@ export const isMounted = (kernel: Kernel, uuid: string): boolean =>
 
 /** The kernel has Btrfs, built in or loaded as a module. */
 export const isBtrfsLoaded = (kernel: Kernel): boolean => statOrNull(kernel, sysfs) !== null;
+
+/**
+ * The kernel mounted a copy of a filesystem that is mounted already, and gave it a UUID for that time: this one
+ * stands on no disk. Linux 6.7, /sys/fs/btrfs/UUID/temp_fsid
+ */
+export const isTemporary = (kernel: Kernel, uuid: string): boolean =>
+  readLineOrNull(kernel, `${sysfs}/${uuid}/temp_fsid`) === "1";

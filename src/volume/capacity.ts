@@ -1,8 +1,9 @@
-import { type DeviceInfo, deviceInfo, filesystemInfo, resize } from "../btrfs/ioctls.ts";
+import { deviceInfo, devicesOf, filesystemInfo, replaceTargetId, resize } from "../btrfs/ioctls.ts";
 import { errnoName, SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
 import type { StepResult } from "./report.ts";
+import { shellWord } from "./shell-word.ts";
 import { sizeText } from "./size.ts";
 
 /** What the kernel says of the mounted filesystem and its one device. */
@@ -12,30 +13,26 @@ export interface CapacityFacts {
   readonly usedBytes: bigint;
   readonly deviceId: bigint;
   readonly sectorBytes: number;
+  /** A `btrfs replace` is running: which of its two devices the size is of is not clear until it is done. */
+  readonly isReplacing: boolean;
 }
 
-/** Device ids are handed out upward and never again; a volume has hardly seen this many disks. */
-const deviceIdLimit = 4096n;
-
-function onlyDevice(kernel: Kernel, mounted: number, maxDeviceId: bigint): DeviceInfo | null {
-  const last = maxDeviceId < deviceIdLimit ? maxDeviceId : deviceIdLimit;
-  for (let id = 1n; id <= last; id++) {
-    const device = deviceInfo(kernel, mounted, id);
-    if (device !== null) return device;
-  }
-  return null;
-}
-
-/** Asks the mounted filesystem; throws `multi-device` when it has more than one. */
+/**
+ * Asks the mounted filesystem; throws `multi-device` when it has more than one. `knownBytes` is the size of the
+ * device, null where it cannot be seen: then the filesystem is taken to fit it.
+ */
 export function lookAtCapacity(
   kernel: Kernel,
   mounted: number,
   path: string,
-  deviceBytes: number,
+  knownBytes: number | null,
 ): CapacityFacts {
-  const { deviceCount, maxDeviceId, sectorBytes } = filesystemInfo(kernel, mounted);
-  const device = onlyDevice(kernel, mounted, maxDeviceId);
-  if (deviceCount !== 1n || device === null) {
+  const info = filesystemInfo(kernel, mounted);
+  const { deviceCount, sectorBytes } = info;
+  const devices = devicesOf(kernel, mounted, info);
+  // While it is replaced, a device counts twice.
+  const [device, ...others] = devices.filter(({ deviceId }) => deviceId !== replaceTargetId);
+  if (device === undefined || others.length > 0 || BigInt(devices.length) !== deviceCount) {
     throw new VolumeError(
       "multi-device",
       `${path} is one of ${deviceCount} devices of a Btrfs: not a data volume`,
@@ -44,12 +41,43 @@ export function lookAtCapacity(
       },
     );
   }
-  return { deviceBytes, usedBytes: device.totalBytes, deviceId: device.deviceId, sectorBytes };
+  const isReplacing = devices.length > 1;
+  const { totalBytes: usedBytes, deviceId } = device;
+  const deviceBytes = knownBytes ?? Number(usedBytes);
+  return { deviceBytes, usedBytes, deviceId, sectorBytes, isReplacing };
 }
 
 /** Growing only: "max" would also shrink a filesystem whose device got smaller. */
 export const decideCapacity = (facts: CapacityFacts): "kept" | "grow" =>
-  BigInt(facts.deviceBytes) - facts.usedBytes >= BigInt(facts.sectorBytes) ? "grow" : "kept";
+  !facts.isReplacing && BigInt(facts.deviceBytes) - facts.usedBytes >= BigInt(facts.sectorBytes)
+    ? "grow"
+    : "kept";
+
+/** Why a disk that has become smaller than its mounted filesystem is dangerous, and what to do; null of one that is not. */
+export function smallerDisk(
+  { deviceBytes, usedBytes, deviceId, isReplacing }: CapacityFacts,
+  mountPath: string,
+): { readonly message: string; readonly hint: string } | null {
+  if (isReplacing || BigInt(deviceBytes) >= usedBytes) return null;
+  return {
+    message:
+      `the disk has become smaller (${sizeText(deviceBytes)}) than its mounted filesystem ` +
+      `(${sizeText(usedBytes)}): what is written beyond its end is lost, and the next boot refuses it`,
+    hint:
+      `stop the daemons, and give the disk back its ${usedBytes} bytes; only where that is impossible, and ` +
+      `nothing lies beyond the end yet: btrfs filesystem resize ${deviceId}:max ${shellWord(mountPath)}`,
+  };
+}
+
+/** As a report of `up` or `plan` says it. */
+export function noteSmallerDisk(
+  facts: CapacityFacts,
+  mountPath: string,
+  note: (text: string) => void,
+): void {
+  const smaller = smallerDisk(facts, mountPath);
+  if (smaller !== null) note(`ATTENTION: ${smaller.message}; ${smaller.hint}`);
+}
 
 /** What `growToDevice` would do. */
 export const planCapacity = (facts: CapacityFacts): StepResult =>

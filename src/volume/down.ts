@@ -18,6 +18,7 @@ import { openSite } from "./site.ts";
 import { openSource, type Source } from "./source.ts";
 import { type Root, targetsOf } from "./targets.ts";
 import { unsaved } from "./unsaved.ts";
+import { uuidOnDisk } from "./uuid.ts";
 
 /** Unmounts the volume and proves that it is gone. Never throws: a failure is in the report. */
 export function down(kernel: Kernel, options: VolumeOptions, progress: Progress): Report {
@@ -73,7 +74,6 @@ function takeDown(context: Context, source: Source): void {
   recorder.in("device", () => assertMayGo(source, options.discardDeleted ?? false, note));
   recorder.in("unmount", () => {
     const uuid = source.mountedUuid();
-    recorder.uuid = uuid;
     if (uuid === null) {
       assertNothingMounted(context, source);
       noteOtherDisk(context);
@@ -81,6 +81,7 @@ function takeDown(context: Context, source: Source): void {
       return;
     }
     recorder.verdict = "mounted";
+    recorder.uuid = uuidOnDisk(context.kernel, source.disk, uuid, context.note);
     unmountAll(context, source, uuid);
   });
   recorder.in("detach", () => detach(context, source));

@@ -49,7 +49,9 @@ export const isTooSmall = ({ availableBytes, neededBytes }: HostSpace): boolean 
 
 /** What mkfs.btrfs 6.2 and 7.3 write to a disk, and the first mount, and some more. */
 const leastBytes = 8 * 1024 ** 2;
-export const isFull = ({ availableBytes }: HostSpace): boolean => availableBytes < leastBytes;
+/** An image that has all of its space already may be written to where nothing is left. */
+export const isFull = ({ availableBytes, neededBytes }: HostSpace): boolean =>
+  availableBytes < Math.min(leastBytes, neededBytes);
 
 export const spaceText = ({ image, path, availableBytes, neededBytes }: HostSpace): string =>
   `the image ${image} may take ${sizeText(neededBytes)} more, and ${path}, which it lies on, has ` +

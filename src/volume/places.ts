@@ -9,6 +9,8 @@ import {
 import { isReadOnly, type Mount, type MountTable, readMounts } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import type { Layout } from "./layout.ts";
+import { deviationsOf } from "./options-in-force.ts";
 import { filesystemDevice } from "./ours.ts";
 import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
@@ -118,6 +120,16 @@ export function noteReceived(
     if (!names.includes(subvolume)) continue;
     note(receivedNote(subvolume, { rawPath: whole.path, mountPath: path }));
   }
+}
+
+/** Says what of the mounts that were there already is not as ours would have been. */
+export function noteDeviations(
+  layout: Layout,
+  { whole, subvolumes, missing, mounts }: Places,
+  note: Context["note"],
+): void {
+  const own = [whole, ...subvolumes].filter((target) => !missing.has(target));
+  for (const { message, hint } of deviationsOf(layout, mounts, own)) note(`${message}; ${hint}`);
 }
 
 /** A filesystem that is mounted read-only somewhere is not made writable behind the back of who did that. */

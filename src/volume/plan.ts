@@ -1,5 +1,5 @@
 import type { Kernel } from "../linux/kernel.ts";
-import { lookAtCapacity, planCapacity } from "./capacity.ts";
+import { lookAtCapacity, noteSmallerDisk, planCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { filesystemResult, staleIntentResult } from "./filesystem.ts";
 import { hasIntent } from "./intent.ts";
@@ -10,6 +10,7 @@ import {
   mountpointsResult,
   mountReports,
   mountResult,
+  noteDeviations,
   noteElsewhere,
   noteReceived,
   openTop,
@@ -72,7 +73,10 @@ function lookInside(context: Context, source: Source, found: Survey): Inside | n
   const { kernel, layout, recorder, note } = context;
   const { places } = found;
   const { root, whole, missing, mounts } = places;
-  if (found.verdict.kind === "mounted") noteElsewhere(kernel, null, places, note);
+  if (found.verdict.kind === "mounted") {
+    noteElsewhere(kernel, null, places, note);
+    noteDeviations(layout, places, note);
+  }
   if (root === null || missing.has(whole)) return null;
   const top = recorder.in("mount", () => {
     const fd = openTop(context, root, whole);
@@ -80,8 +84,12 @@ function lookInside(context: Context, source: Source, found: Survey): Inside | n
     return fd;
   });
   const capacity = recorder.in("capacity", () => {
-    const { path } = source.device;
-    return planCapacity(lookAtCapacity(kernel, top, path, source.disk.sizeBytes));
+    const { path, sizeBytes } = source.device;
+    const willGrow = source.disk.sizeBytes > sizeBytes;
+    const bytes = willGrow ? source.disk.sizeBytes : source.backedBytes;
+    const facts = lookAtCapacity(kernel, top, path, bytes);
+    noteSmallerDisk(facts, whole.path, note);
+    return planCapacity(facts);
   });
   const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));
   noteReceived(due.locked, places, note);

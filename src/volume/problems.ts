@@ -1,5 +1,6 @@
 import { type ErrorCode, unknownHealth } from "./error.ts";
 import { type HostSpace, isFull, isTooSmall, spaceHint, spaceText } from "./host-space.ts";
+import type { Deviation } from "./options-in-force.ts";
 import { sizeText } from "./size.ts";
 import type { Status } from "./status-report.ts";
 
@@ -17,6 +18,8 @@ export interface Problem {
 }
 
 type OwnCode =
+  | "filesystem-options"
+  | "mount-options"
   | "forced-read-only"
   | "deleted-image"
   | "full"
@@ -46,14 +49,24 @@ export interface HealthFacts {
   readonly stranger: Reason | null;
   /** Another device that shows the same bytes, and is mounted. */
   readonly twin: string | null;
-  /** The image was deleted, and its loop device has the only copy. */
   /** What the filesystem has left that the image lies on. */
-  readonly hostSpace?: HostSpace | null;
-  readonly deletion?: { readonly what: string; readonly hint: string } | null;
+  readonly hostSpace: HostSpace | null;
+  /** The image was deleted, and its loop device has the only copy. */
+  readonly deletion: { readonly what: string; readonly hint: string } | null;
   /** Those in which nothing can be saved, and what to do about each. */
   readonly readOnlySubvolumes: readonly { readonly name: string; readonly hint: string }[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
+  /** Of a disk that has become smaller than its mounted filesystem. */
+  readonly smallerDisk: Words | null;
+  /** Mount options that are not as the volume's own mounts have them. */
+  readonly deviations: readonly Deviation[];
+}
+
+/** What is wrong and what to do, put into words where it was seen. */
+interface Words {
+  readonly message: string;
+  readonly hint: string;
 }
 
 type Find = (facts: HealthFacts) => readonly Problem[];
@@ -79,11 +92,22 @@ const readOnly: Find = ({ status }) => {
     : [];
 };
 
+const smallerDisk: Find = ({ smallerDisk: words }) =>
+  words === null ? [] : critical("shrunk", words.message, words.hint);
+
 const deletedImage: Find = ({ deletion }) =>
   deletion == null ? [] : critical("deleted-image", deletion.what, deletion.hint);
 
-const full: Find = ({ status: { bytes, readOnly: isReadOnly } }) =>
-  bytes.writable === 0 && isReadOnly !== true
+const mountOptions: Find = ({ deviations }) =>
+  deviations.flatMap(({ of, message, hint }) => warning(`${of}-options`, message, hint));
+
+/** Where the disk ends too early, or its host is full, that is what to say. */
+const full: Find = ({
+  status: { bytes, readOnly: isReadOnly },
+  smallerDisk: smaller,
+  hostSpace: host,
+}) =>
+  bytes.writable === 0 && isReadOnly !== true && smaller === null && (host == null || !isFull(host))
     ? critical(
         "full",
         "the volume is full",
@@ -219,15 +243,17 @@ const stranger: Find = ({ stranger: reason }) =>
 
 /** In the order in which a person should read them: first what loses data now. */
 const finders: readonly Find[] = [
+  smallerDisk,
   deletedImage,
   readOnly,
   stranger,
   notUp,
-  full,
   hostSpace,
+  full,
   readOnlySubvolumes,
   diskErrors,
   superblockCopies,
+  mountOptions,
   largerDisk,
   noCopyOnWrite,
   missingDirectories,

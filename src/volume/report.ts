@@ -143,7 +143,9 @@ export class Recorder {
   found(verdict: Verdict): void {
     this.verdict = verdict.kind;
     if (verdict.kind === "mounted") this.uuid = verdict.uuid;
-    if (verdict.kind === "btrfs") this.uuid = verdict.superblock.fsid;
+    if (verdict.kind === "btrfs" || verdict.kind === "shrunk" || verdict.kind === "multi-device") {
+      this.uuid = verdict.superblock.fsid;
+    }
   }
 
   note(text: string): void {

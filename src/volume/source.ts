@@ -2,7 +2,7 @@ import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { isSysfsMounted, pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
-import type { Kernel } from "../linux/kernel.ts";
+import { isRegularFile, type Kernel } from "../linux/kernel.ts";
 import {
   deletedFileOf,
   detachLoop,
@@ -227,6 +227,24 @@ export class Source {
     // An image that was opened may have lost a name, but has another one.
     if (this.#device === null || (this.#image !== null && !this.#image.isDeleted)) return null;
     return deletedFileBelow(this.#kernel, this.#device.name);
+  }
+
+  /** How much of the device can keep what is written to it: a file that was cut under its loop device, less. */
+  get backedBytes(): number {
+    const { sizeBytes } = this.device;
+    return Math.min(sizeBytes, wholeSectors(this.#fileBytes() ?? sizeBytes));
+  }
+
+  /** The size of the file that the device shows; null where it shows none, or it cannot be reached from here. */
+  #fileBytes(): number | null {
+    const kernel = this.#kernel;
+    const [image, device] = [this.#image, this.device];
+    if (image !== null && image.fd !== null) return statFd(kernel, image.fd).sizeBytes;
+    if (!device.name.startsWith("loop")) return null;
+    return withBackingFile(kernel, device, (fd) => {
+      const status = statFd(kernel, fd);
+      return isRegularFile(status) ? status.sizeBytes : null;
+    });
   }
 
   /** What to call it in a message: the device, or the image that has none yet. */

@@ -1,26 +1,26 @@
-import { deviceErrors } from "../btrfs/device-stats.ts";
-import { deviceInfo, filesystemInfo } from "../btrfs/ioctls.ts";
-import { spaceInfo } from "../btrfs/space.ts";
+import { filesystemInfo } from "../btrfs/ioctls.ts";
 import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { isForcedReadOnly, isReadOnly, type Mount } from "../linux/mountinfo.ts";
-import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
+import { smallerDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem } from "./filesystem.ts";
 import { asItIs, type VolumeOptions } from "./options.ts";
+import { deviationsOf } from "./options-in-force.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
 import { healthOf } from "./problems.ts";
 import { openSite } from "./site.ts";
 import { openSource, type Source } from "./source.ts";
 import { nothing, type Status, type VolumeState } from "./status-report.ts";
+import { lookInside } from "./status-live.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
-import { usedBytes, writableBytes } from "./usage.ts";
+import { uuidOnDisk } from "./uuid.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
@@ -107,7 +107,9 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
 
   const top = root !== null && isWhole ? openWhole(context, root, whole) : null;
   const view = top ?? (root !== null && isWhole ? openMounted(context, root, mounted) : null);
-  const inside = view === null ? null : lookInside(context, view, disk?.sizeBytes ?? null);
+  const hostSpace = source?.hostSpace() ?? null;
+  const ground = { deviceBytes: disk?.sizeBytes ?? null, hostSpace };
+  const inside = view === null ? null : lookInside(context, view, ground);
   const live = inside instanceof VolumeError ? null : inside;
   // A read-only view of it somewhere else says nothing of the volume.
   const own = mounted.map(mountOf).filter((mount) => mount !== null);
@@ -125,7 +127,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     state: stateOf(mounted.length, targets.length, source !== null || filesystem !== null),
     device: source?.path ?? mount?.source ?? context.recorder.device,
     verdict: disk?.verdict ?? (filesystem === null ? null : "mounted"),
-    uuid: live?.uuid ?? disk?.mountedUuid ?? disk?.superblock?.fsid ?? null,
+    uuid: disk?.uuid ?? uuidOfView(kernel, view),
     label: disk?.superblock?.label ?? null,
     bytes: superReadOnly === true ? { ...bytes, writable: 0 } : bytes,
     profiles: live?.profiles ?? [],
@@ -142,12 +144,18 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     stranger: inside instanceof VolumeError ? inside : null,
     twin: disk?.twin ?? null,
     deletion: source?.deletion() ?? null,
-    hostSpace: source?.hostSpace() ?? null,
+    hostSpace,
     readOnlySubvolumes: subvolumes.readOnly,
     isPartlyHidden: isHidden || subvolumes.isHidden,
+    smallerDisk: live === null || mount === null ? null : smallerDisk(live.capacity, mount.path),
+    deviations: deviationsOf(context.layout, own, mounted),
   });
   return { ...seen, ...health, notes: context.recorder.notes };
 }
+
+/** Without the disk only the mounted filesystem can be asked. */
+const uuidOfView = (kernel: Kernel, view: number | null): string | null =>
+  view === null ? null : filesystemInfo(kernel, view).fsid;
 
 /** null, where only root may open it. */
 function openWhole(context: Context, root: Root, whole: Target): number | null {
@@ -180,7 +188,11 @@ const filesystemOptions = ({ superOptions }: Mount): string =>
 
 interface DiskFacts {
   readonly verdict: Verdict["kind"];
+  /** Under which the kernel has it mounted. */
   readonly mountedUuid: string | null;
+  /** That stands on the disk. */
+  readonly uuid: string | null;
+  /** What of the disk can keep what is written to it. */
   readonly sizeBytes: number;
   readonly superblock: Superblock | null;
   readonly copies: readonly CopyReport[];
@@ -191,7 +203,7 @@ interface DiskFacts {
 }
 
 function lookAtDisk(context: Context, source: Source): DiskFacts {
-  const { note } = context;
+  const { kernel, note } = context;
   const holder = source.lockHolder();
   if (holder !== null)
     note(`${holder} is working on the disk right now: look again when it is done`);
@@ -202,11 +214,16 @@ function lookAtDisk(context: Context, source: Source): DiskFacts {
   const { copies, newest } = lookAtCopies(source.disk);
   // Of a disk that is not a Btrfs, what happens to stand there is nobody's superblock.
   const isBtrfs = newest !== null && verdict.kind !== "foreign";
+  const superblock = isBtrfs ? newest : null;
   return {
     verdict: verdict.kind,
     mountedUuid,
-    sizeBytes: source.disk.sizeBytes,
-    superblock: isBtrfs ? newest : null,
+    uuid:
+      mountedUuid === null
+        ? (superblock?.fsid ?? null)
+        : uuidOnDisk(kernel, source.disk, mountedUuid, note),
+    sizeBytes: source.isAttached ? source.backedBytes : source.disk.sizeBytes,
+    superblock,
     copies: isBtrfs || verdict.kind === "hopeless" ? copies : [],
     twin,
     refusal: refusalOf(context, source, verdict),
@@ -245,61 +262,5 @@ function bytesAtRest(disk: DiskFacts | null): Status["bytes"] {
     used: countOrNull(superblock.usedBytes),
     writable: null,
     unallocated: countOrNull(superblock.deviceBytes - superblock.deviceUsedBytes),
-  };
-}
-
-type Live = Pick<Status, "bytes" | "profiles" | "errors"> & { readonly uuid: string };
-
-/** What only the mounted filesystem knows; of one that has a second device, why it is none of ours. */
-function lookInside(
-  { kernel, recorder, note }: Context,
-  top: number,
-  deviceBytes: number | null,
-): Live | VolumeError {
-  let facts: CapacityFacts;
-  try {
-    facts = lookAtCapacity(kernel, top, recorder.device ?? "the device", deviceBytes ?? 0);
-  } catch (error) {
-    if (!(error instanceof VolumeError) || error.code !== "multi-device") throw error;
-    note(`${error.message}; volume up refuses it: ${error.hint}`);
-    return error;
-  }
-  const info = deviceInfo(kernel, top, facts.deviceId);
-  const spaces = spaceInfo(kernel, top);
-  const unallocated = facts.usedBytes - (info?.usedBytes ?? 0n);
-  return {
-    uuid: filesystemInfo(kernel, top).fsid,
-    bytes: {
-      device: deviceBytes,
-      filesystem: Number(facts.usedBytes),
-      used: Number(usedBytes(spaces)),
-      writable: Number(writableBytes(spaces, unallocated)),
-      unallocated: Number(unallocated),
-    },
-    profiles: spaces
-      .filter(({ type }) => type !== "reserve")
-      .map(({ type, profile, totalBytes, usedBytes: used }) => ({
-        type,
-        profile,
-        total: Number(totalBytes),
-        used: Number(used),
-      })),
-    errors: countedErrors(kernel, top, facts.deviceId),
-  };
-}
-
-/** As JSON has them. */
-function countedErrors(
-  kernel: Kernel,
-  top: number,
-  deviceId: bigint,
-): NonNullable<Status["errors"]> {
-  const { write, read, flush, corruption, generation } = deviceErrors(kernel, top, deviceId);
-  return {
-    write: Number(write),
-    read: Number(read),
-    flush: Number(flush),
-    corruption: Number(corruption),
-    generation: Number(generation),
   };
 }

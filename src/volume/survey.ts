@@ -22,6 +22,7 @@ import { mountError } from "./mount.ts";
 import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
 import { lookAtPlaces, type Places } from "./places.ts";
 import type { Source } from "./source.ts";
+import { uuidOnDisk } from "./uuid.ts";
 import { glance, judge, type Verdict } from "./verdict.ts";
 
 /** All that is looked at and decided before the first change, so that a refusal changes nothing. */
@@ -56,6 +57,9 @@ function lookAtDisk(context: Context, source: Source): Verdict {
   const verdict: Verdict =
     superblock === null ? judgeNow(context, source, mountedUuid) : { kind: "btrfs", superblock };
   context.recorder.found(verdict);
+  if (mountedUuid !== null) {
+    context.recorder.uuid = uuidOnDisk(context.kernel, source.disk, mountedUuid, context.note);
+  }
   return verdict;
 }
 

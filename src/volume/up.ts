@@ -2,7 +2,7 @@ import { filesystemInfo } from "../btrfs/ioctls.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { growToDevice, lookAtCapacity } from "./capacity.ts";
+import { growToDevice, lookAtCapacity, noteSmallerDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { asNoSpace } from "./host-space.ts";
@@ -16,6 +16,7 @@ import {
   mountpointsResult,
   mountReports,
   mountResult,
+  noteDeviations,
   noteElsewhere,
   noteReceived,
   openTop,
@@ -35,6 +36,7 @@ import {
 } from "./subvolumes.ts";
 import { decide, judgeNow, type Survey, survey } from "./survey.ts";
 import type { Root, Target } from "./targets.ts";
+import { noteTemporary } from "./uuid.ts";
 
 /** Directories and subvolumes come out the same whoever started the program. */
 const umask = 0o022;
@@ -99,25 +101,38 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   const { kernel, recorder, layout, note } = context;
   const { root, places } = recorder.in("mount", () => withRoot(context, source, found));
   const { whole, subvolumes, missing, mounts } = places;
-  const { path, sizeBytes } = source.device;
+  const { path } = source.device;
   const { mountPath } = source;
 
   const top = recorder.in("mount", () => {
     source.assertStillChosen();
     if (missing.has(whole)) mountWhole(context, source, journal, root, whole, found);
     const fd = openTop(context, root, whole);
-    if (missing.has(whole)) assertMountedFrom(source, filesystemInfo(kernel, fd).fsid, whole.path);
+    if (missing.has(whole)) {
+      const { fsid } = filesystemInfo(kernel, fd);
+      assertMountedFrom(source, fsid, whole.path);
+      if (found.verdict.kind !== "mounted") noteTemporary(recorder.uuid ?? fsid, fsid, note);
+    }
     assertWritable(kernel, fd, mounts);
-    if (found.verdict.kind === "mounted") noteElsewhere(kernel, fd, places, note);
+    if (found.verdict.kind === "mounted") {
+      noteElsewhere(kernel, fd, places, note);
+      noteDeviations(layout, places, note);
+    }
     recorder.set("mount", mountResult({ ...places, isOpenToAll: false }));
     return fd;
   });
 
   // Everything inside is looked at before anything inside is changed.
-  const capacity = recorder.in("capacity", () => lookAtCapacity(kernel, top, path, sizeBytes));
+  const capacity = recorder.in("capacity", () => {
+    // Nobody can have cut it since a mount that is of this moment.
+    const isOld = found.verdict.kind === "mounted";
+    const bytes = isOld ? source.backedBytes : source.device.sizeBytes;
+    return lookAtCapacity(kernel, top, path, bytes);
+  });
   const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));
 
   recorder.in("capacity", () => {
+    noteSmallerDisk(capacity, whole.path, note);
     recorder.set("capacity", growToDevice(kernel, top, capacity, note));
   });
   const locked = recorder.in("subvolumes", () => {

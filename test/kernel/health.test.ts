@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { agent, type start, up } from "../kit/agent.ts";
-import { command, tool } from "../kit/command.ts";
-import { GiB, resize } from "../kit/image.ts";
+import { command, tool, tryCommand } from "../kit/command.ts";
+import { GiB, MiB, resize } from "../kit/image.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { status } from "../kit/status.ts";
 import { dockerOf, preparedDisk, rawOf } from "../kit/volume.ts";
@@ -109,4 +109,50 @@ test("a NOCOW directory that is missing is a problem that `volume up` solves", a
   }
   await up(box, "--device", device);
   expect(await status(box, ["--device", device])).toMatchObject({ healthy: true, problems: [] });
+});
+
+/** A volume in an image on a tmpfs of this size. */
+async function hosted(box: Sandbox, hostBytes: number, imageSize: string) {
+  const host = box.mount("tmpfs", "host", "-t", "tmpfs", "-o", `size=${hostBytes}`);
+  const image = join(host, "disk.img");
+  const { device } = await up(box, "--image", image, "--size", imageSize);
+  return { host, image, device: device ?? "" };
+}
+
+/** What the host can still give, as `df` has it. */
+function left(host: string): number {
+  const { bavail, bsize } = statfsSync(host);
+  return bavail * bsize;
+}
+
+test("`writable` is never more than the host of a sparse image has left", async () => {
+  const box = sandbox();
+  const { host, image, device } = await hosted(box, 256 * MiB, "1G");
+  for (const where of [
+    ["--image", image],
+    ["--device", device],
+  ]) {
+    const answer = await status(box, where);
+    expect(answer.bytes.writable).toBeGreaterThan(0);
+    expect(answer.bytes.writable).toBeLessThanOrEqual(left(host));
+    expect(answer.problems).toMatchObject([{ code: "host-space", level: "warning" }]);
+  }
+  tryCommand("dd", "if=/dev/zero", `of=${join(host, "filler")}`, "bs=64K");
+  const full = await status(box, ["--image", image]);
+  expect(full).toMatchObject({ state: "up", readOnly: false, bytes: { writable: 0 } });
+  expect(full.problems).toMatchObject([{ code: "host-space", level: "critical" }]);
+  rmSync(join(host, "filler"));
+  command("mount", "-o", "remount,size=2G", host);
+  expect(await status(box, ["--image", image])).toMatchObject({ healthy: true, problems: [] });
+});
+
+test("an image that has all of its space already needs none of its host", async () => {
+  const box = sandbox();
+  const { host, image, device } = await hosted(box, 320 * MiB, "256M");
+  command("fallocate", "--length", "256M", image);
+  tryCommand("dd", "if=/dev/zero", `of=${join(host, "filler")}`, "bs=64K");
+  expect(left(host)).toBe(0);
+  expect(await status(box, ["--device", device])).toMatchObject({ healthy: true, problems: [] });
+  command("dd", "if=/dev/urandom", `of=${join(dockerOf(box), "file")}`, "bs=1M", "count=32");
+  command("sync", "--file-system", rawOf(box));
 });

@@ -17,6 +17,7 @@ const facts = (deviceBytes: number, usedBytes: bigint | number) => ({
   usedBytes: BigInt(usedBytes),
   deviceId: 2n,
   sectorBytes: 4096,
+  isReplacing: false,
 });
 
 describe("a filesystem only ever grows, and only by a sector or more", () => {
@@ -136,7 +137,27 @@ describe("the one device is found whatever its id", () => {
       usedBytes: BigInt(GiB),
       deviceId: id,
       sectorBytes: 4096,
+      isReplacing: false,
     });
+  });
+
+  test("a device that is being replaced is one device, though the kernel counts two", () => {
+    const look = lookAtCapacity(mounted(2n, 1n, [0n, 1n]), 3, "/dev/vdb", 2 * GiB);
+    expect(look).toMatchObject({ deviceId: 1n, isReplacing: true });
+    expect(decideCapacity(look)).toBe("kept");
+  });
+
+  test("of a device of unknown size the filesystem's own is taken", () => {
+    const look = lookAtCapacity(mounted(1n, 1n, [1n]), 3, "/dev/vdb", null);
+    expect(look.deviceBytes).toBe(GiB);
+  });
+
+  test.each([
+    ["three devices, one of them replaced", 3n, [0n, 1n, 2n]],
+    ["two, of which one is missing", 2n, [1n]],
+  ] as const)("%s are no data volume", (_what, count, ids) => {
+    const look = () => lookAtCapacity(mounted(count, 2n, ids), 3, "/dev/vdb", GiB);
+    expectRefused(look, "multi-device");
   });
 
   test("two devices are no data volume", () => {

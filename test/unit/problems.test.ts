@@ -38,6 +38,10 @@ const facts = (
   twin: null,
   readOnlySubvolumes: [],
   isPartlyHidden: false,
+  smallerDisk: null,
+  hostSpace: null,
+  deletion: null,
+  deviations: [],
   ...others,
 });
 
@@ -60,6 +64,8 @@ test("what could not be looked at is not called healthy, and no problem either",
 });
 
 const refusal = { code: "foreign", message: "it holds an ext4", hint: "choose another" } as const;
+const words = { message: "it is so", hint: "do that" };
+const host = { image: "/srv/data.img", path: "/srv", availableBytes: GiB, neededBytes: GiB };
 const rows: readonly (readonly [string, HealthFacts, string, ProblemLevel])[] = [
   [
     "read-only after an error",
@@ -79,6 +85,39 @@ const rows: readonly (readonly [string, HealthFacts, string, ProblemLevel])[] = 
     facts({}, { readOnlySubvolumes: [{ name: "@a", hint: "volume up makes it writable" }] }),
     "read-only-subvolume",
     "critical",
+  ],
+  [
+    "a disk that became smaller",
+    facts({ bytes: { ...sound.bytes, writable: 0 } }, { smallerDisk: words }),
+    "shrunk",
+    "critical",
+  ],
+  [
+    "an image that was deleted",
+    facts({}, { deletion: { what: words.message, hint: words.hint } }),
+    "deleted-image",
+    "critical",
+  ],
+  [
+    "a host that has too little",
+    facts({}, { hostSpace: { ...host, availableBytes: GiB - 1 } }),
+    "host-space",
+    "warning",
+  ],
+  [
+    "a host that is full",
+    facts(
+      { bytes: { ...sound.bytes, writable: 0 } },
+      { hostSpace: { ...host, availableBytes: 0 } },
+    ),
+    "host-space",
+    "critical",
+  ],
+  [
+    "options of somebody else's",
+    facts({}, { deviations: [{ of: "mount", ...words }] }),
+    "mount-options",
+    "warning",
   ],
   ["partly mounted", facts({ state: "partial" }), "partial", "critical"],
   ["down", facts({ state: "down", verdict: "btrfs" }), "down", "critical"],
