@@ -13,6 +13,7 @@ import {
 } from "../kit/foreign-disks.ts";
 import {
   fingerprint,
+  flipByte,
   flush,
   GiB,
   KiB,
@@ -91,13 +92,19 @@ test.each(someTools)(
   },
 );
 
+/**
+ * A Btrfs that ends before its disk, as one does that was made on an array or in front of a table's backup. What
+ * stands in front of a filesystem's end may be the content of a file, and is no mark.
+ */
+const smallerBtrfs = (box: Sandbox): Disk => btrfsDisk(box, GiB, "--byte-count", String(GiB - MiB));
+
 /** Those whose mark lies in the superblock's own place cannot be on a disk beside it. */
 const besideBtrfs = someTools.filter(([what]) => !/reiser|gfs2/.test(what));
 
 test.each(besideBtrfs)("the marks of %s over a valid Btrfs are refused by name", async (_, row) => {
   const box = sandbox();
   const { image } = foreignDisk(box, row);
-  const disk = btrfsDisk(box);
+  const disk = smallerBtrfs(box);
   edit(disk, (btrfs) => {
     for (const [offset, length] of [
       [0, PRIMARY],
@@ -201,7 +208,7 @@ test("a GPT written over a valid Btrfs is refused", async () => {
 
 test("the backup of a GPT at the end of the disk is refused, over a valid Btrfs too", async () => {
   const box = sandbox();
-  for (const disk of [box.disk(GiB), await preparedDisk(box)]) {
+  for (const disk of [box.disk(GiB), smallerBtrfs(box)]) {
     const table = box.disk(GiB);
     madeByTools.find(({ what }) => what === "a GPT with a partition")?.make(table, box);
     flush(table.device);
@@ -217,7 +224,8 @@ test("a seed device, which the kernel never writes to, is refused before it is m
   flush(disk.device);
   forget(disk);
   await expectRefused(box, deviceOf(disk), { code: "read-only", names: [/seed/, /btrfstune/] });
-  edit(disk, (image) => zeroAt(image, PRIMARY, 4096));
+  // Damaged, but it still says which filesystem it is of.
+  edit(disk, (image) => flipByte(image, PRIMARY + 3000));
   await expectRefused(box, deviceOf(disk), { code: "read-only", names: [/seed/] });
 });
 
@@ -233,7 +241,7 @@ const mdRows = mdFormats.map((format) => [format.version, format] as const);
 
 test.each(mdRows)("an md member %s that mirrors a Btrfs is refused", async (_, format) => {
   const box = sandbox();
-  const disk = await preparedDisk(box);
+  const disk = smallerBtrfs(box);
   edit(disk, (image) => writeMdSuperblock(image, GiB, format));
   await expectRefused(box, deviceOf(disk), { code: "foreign", names: [/md|raid/i] });
 });
