@@ -89,7 +89,7 @@ export class Source {
       const waitMs = options.waitMs ?? defaultWaitMs;
       const device = openDevice(kernel, choice, waitMs, context);
       const source = new Source(kernel, null, device, choice);
-      return locking ? source.#locked(progress) : source;
+      return source.#checked(locking ? progress : null);
     }
     const image = openImage(kernel, {
       path: options.image,
@@ -107,15 +107,18 @@ export class Source {
       source.close();
       throw error;
     }
-    return locking ? source.#locked(progress) : source;
+    return source.#checked(locking ? progress : null);
   }
 
-  #locked(progress: Progress): this {
+  /** Locks, where `progress` is told of it. What chose the disk is asked again of the one that is open. */
+  #checked(progress: Progress | null): this {
     if (this.#device === null) return this;
     try {
-      lock(this.#kernel, this.#device.fd, this.#device.path, progress);
-      // Whoever held the lock may have changed the size.
-      this.#device = reopenDevice(this.#kernel, this.#device);
+      if (progress !== null) {
+        lock(this.#kernel, this.#device.fd, this.#device.path, progress);
+        // Whoever held the lock may have changed the size.
+        this.#device = reopenDevice(this.#kernel, this.#device);
+      }
       this.assertStillChosen();
       return this;
     } catch (error) {
