@@ -100,8 +100,8 @@ ${actions.map(synopsis).join("\n.PP\n")}
 Turns a disk into the data volume of a container host: a Btrfs filesystem whose subvolumes are
 mounted where the daemons expect their data.
 On every boot it finds the disk, formats it if it is provably blank, repairs a damaged superblock
-from its copy, grows the filesystem to the size of the disk, mounts it, and marks the directories of
-databases NOCOW.
+from its copy, grows the filesystem to the size of the disk, mounts it, and marks the
+databases of the daemons NOCOW.
 What is done already is left alone, and a disk that holds anything else is refused and not changed.
 .SH COMMANDS
 ${actions.map((action) => `.TP\n.B volume ${action}\n${prose(sentence(summaries[action]))}`).join("\n")}

@@ -10,9 +10,10 @@ export function diagram(): string {
   const { entries, rawPath, label: name } = defaultLayout;
   const height = top + entries.length * rowHeight + 84;
   const inner = entries.length * rowHeight + 44;
-  const rows = entries.map(({ subvolume, path, noCopyOnWrite }, i) => {
+  const rows = entries.map(({ subvolume, path, noCopyOnWrite, noCopyOnWriteFiles }, i) => {
     const y = top + i * rowHeight;
-    const nocow = noCopyOnWrite.length === 0 ? "" : `NOCOW: ${noCopyOnWrite.length} directories`;
+    const databases = noCopyOnWrite.length + noCopyOnWriteFiles.length;
+    const nocow = databases === 0 ? "" : `NOCOW: ${databases} places of databases`;
     return [
       box(48, y, 190, 34, "#4fb286"),
       label(62, y + 22, subvolume, "#8fe0b8"),

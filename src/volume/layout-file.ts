@@ -41,6 +41,8 @@ const relativePath = v.pipe(
   ...pathChecks,
 );
 
+const unknownPlace = 'must be the path of a directory, or { "file": PATH }';
+
 /** A comma would end the mount option that names the subvolume. */
 const subvolumeName = v.pipe(
   v.string(),
@@ -100,7 +102,14 @@ export const layoutFileSchema = v.strictObject({
       v.strictObject({
         name: subvolumeName,
         path: absolutePath,
-        nocow: v.optional(v.pipe(v.array(relativePath), v.maxLength(directoryLimit)), []),
+        nocow: v.optional(
+          v.pipe(
+            v.array(v.union([relativePath, v.strictObject({ file: relativePath })], unknownPlace)),
+            v.maxLength(directoryLimit),
+          ),
+          [],
+        ),
+        cow: v.optional(v.pipe(v.array(relativePath), v.maxLength(directoryLimit)), []),
       }),
     ),
     v.minLength(1, "names no subvolume"),
@@ -136,6 +145,28 @@ function clash({ rawPath, subvolumes }: LayoutFile): string | null {
   return twice < 0 ? null : `subvolumes.${twice}.name: ${names[twice]} is used twice`;
 }
 
+type SubvolumeOfFile = LayoutFile["subvolumes"][number];
+
+const directoriesOf = ({ nocow }: Pick<SubvolumeOfFile, "nocow">): string[] =>
+  nocow.filter((place) => typeof place === "string");
+const filesOf = ({ nocow }: Pick<SubvolumeOfFile, "nocow">): string[] =>
+  nocow.flatMap((place) => (typeof place === "string" ? [] : [place.file]));
+
+/** What is said twice and differently of one path in a subvolume. */
+function contradiction(subvolume: SubvolumeOfFile): string | null {
+  const directories = directoriesOf(subvolume);
+  const files = filesOf(subvolume);
+  const both = subvolume.cow.find((path) => directories.includes(path));
+  if (both !== undefined) return `${both} is in nocow and in cow`;
+  const all = [...directories, ...subvolume.cow];
+  for (const file of files) {
+    if (all.includes(file)) return `${file} is a file and a directory`;
+    const inside = [...all, ...files].find((path) => path.startsWith(`${file}/`));
+    if (inside !== undefined) return `${inside} is inside ${file}, which is a file`;
+  }
+  return null;
+}
+
 /** Checks the text of a layout file. Throws `layout`, naming the place in the file. */
 export function parseLayout(text: string, path: string): Layout {
   let data: unknown;
@@ -153,15 +184,21 @@ export function parseLayout(text: string, path: string): Layout {
   const file = result.output;
   const problem = clash(file);
   if (problem !== null) throw wrong(path, problem);
+  for (const [i, subvolume] of file.subvolumes.entries()) {
+    const what = contradiction(subvolume);
+    if (what !== null) throw wrong(path, `subvolumes.${i}.nocow: ${what}`);
+  }
   return {
     label: file.label,
     rawPath: file.rawPath,
     options: file.options.join(","),
     mkfs: file.mkfs,
-    entries: file.subvolumes.map(({ name, path: target, nocow }) => ({
-      subvolume: name,
-      path: target,
-      noCopyOnWrite: nocow,
+    entries: file.subvolumes.map((entry) => ({
+      subvolume: entry.name,
+      path: entry.path,
+      noCopyOnWrite: directoriesOf(entry),
+      noCopyOnWriteFiles: filesOf(entry),
+      copyOnWrite: entry.cow,
     })),
   };
 }
@@ -199,10 +236,11 @@ export function layoutFileOf(layout: Layout): v.InferInput<typeof layoutFileSche
     rawPath: layout.rawPath,
     options: layout.options.split(",").filter((option) => option !== ""),
     mkfs: layout.mkfs,
-    subvolumes: layout.entries.map(({ subvolume, path, noCopyOnWrite }) => ({
-      name: subvolume,
-      path,
-      nocow: [...noCopyOnWrite],
+    subvolumes: layout.entries.map((entry) => ({
+      name: entry.subvolume,
+      path: entry.path,
+      nocow: [...entry.noCopyOnWrite, ...entry.noCopyOnWriteFiles.map((file) => ({ file }))],
+      cow: [...entry.copyOnWrite],
     })),
   };
 }

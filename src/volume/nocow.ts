@@ -1,105 +1,235 @@
 import { getInodeFlags, noCopyOnWrite, setInodeFlags } from "../btrfs/ioctls.ts";
 import { Errno, errnoName, isErrno, SystemError } from "../linux/errno.ts";
-import { withFd } from "../linux/files.ts";
-import type { Kernel } from "../linux/kernel.ts";
-import type { Layout } from "./layout.ts";
+import { statFd, withFd } from "../linux/files.ts";
+import {
+  isRegularFile,
+  type Kernel,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDWR,
+} from "../linux/kernel.ts";
+import { type Layout, type LayoutEntry, strayDirectories } from "./layout.ts";
+import { countOld, oldText, takeOffBelow } from "./old-nocow.ts";
 import type { StepResult } from "./report.ts";
-import { openInVolume } from "./subvolumes.ts";
+import { insideVolume, openFileInVolume, openInVolume } from "./subvolumes.ts";
 
-/** What must be done about one directory. */
-export type NocowAction = "kept" | "set" | "create";
+/** `plain`: a directory that must not have the flag. */
+export type NocowKind = "directory" | "file" | "plain";
 
-/** A directory whose files are to be overwritten in place, below the top of the filesystem. */
-export interface NocowDirectory {
+/** `full`: a file that holds something keeps copy-on-write, because the flag does nothing there. */
+export type NocowAction = "kept" | "create" | "set" | "clear" | "full" | "absent";
+
+/** A name of the layout below the top of the filesystem. */
+interface NocowPath {
   readonly path: string;
+  readonly kind: NocowKind;
+  /** It would inherit the flag, so it is made beforehand. */
+  readonly isInherited: boolean;
+}
+
+/** A file or directory whose flag the layout wants on or off, and what must be done about it. */
+export interface NocowPlace extends NocowPath {
   readonly action: NocowAction;
 }
 
-/** The flags of the directory as they are; null when it does not exist. */
-export const decideNocow = (flags: number | null): NocowAction => {
-  if (flags === null) return "create";
-  return (flags & noCopyOnWrite) === 0 ? "set" : "kept";
-};
+/** What was found at a path. */
+export interface NocowState {
+  /** FS_*_FL */
+  readonly flags: number;
+  /** Of a file without the flag: whether it can still be given it. */
+  readonly isEmpty: boolean;
+}
 
-/** Only root may look into a database. */
+const isFlagged = (flags: number): boolean => (flags & noCopyOnWrite) !== 0;
+
+/** `found` is null when there is nothing. */
+export function decideNocow(
+  { kind, isInherited }: Pick<NocowPath, "kind" | "isInherited">,
+  found: NocowState | null,
+): NocowAction {
+  if (kind === "plain") {
+    if (found === null) return isInherited ? "create" : "absent";
+    return isFlagged(found.flags) ? "clear" : "kept";
+  }
+  if (found === null) return "create";
+  if (isFlagged(found.flags)) return "kept";
+  return kind === "file" && !found.isEmpty ? "full" : "set";
+}
+
+/** Only root may look into a database, or into layers. */
 const directoryMode = 0o700;
+const fileMode = 0o600;
 
-/** Looks at every directory of the layout. What cannot be looked at is reported through `note`. */
+const depthOf = (path: string): number => path.split("/").length;
+
+/** All that the layout names in a subvolume, a directory before what is in it. */
+function pathsOf(entry: LayoutEntry): readonly NocowPath[] {
+  const isInherited = (path: string): boolean =>
+    entry.noCopyOnWrite.some((directory) => path.startsWith(`${directory}/`));
+  const paths = (kind: NocowKind, names: readonly string[]): NocowPath[] =>
+    names.map((name) => ({
+      path: `${entry.subvolume}/${name}`,
+      kind,
+      isInherited: isInherited(name),
+    }));
+  const all = [
+    ...paths("plain", entry.copyOnWrite),
+    ...paths("directory", entry.noCopyOnWrite),
+    ...paths("file", entry.noCopyOnWriteFiles),
+  ];
+  return all.sort((one, other) => depthOf(one.path) - depthOf(other.path));
+}
+
+/**
+ * Looks at every place of the layout. What cannot be looked at is reported through `note`. The strays of
+ * the agent in Rust are looked at only when there is something to do: on each boot that would be for nothing.
+ */
 export function lookAtNocow(
   kernel: Kernel,
   top: number,
-  layout: Layout,
+  { entries }: Layout,
   note: (text: string) => void,
-): readonly NocowDirectory[] {
-  const directories: NocowDirectory[] = [];
-  for (const { subvolume, noCopyOnWrite: inside } of layout.entries) {
-    for (const directory of inside) {
-      const path = `${subvolume}/${directory}`;
+): readonly NocowPlace[] {
+  const look = (paths: readonly NocowPath[], say: (text: string) => void): NocowPlace[] =>
+    paths.flatMap((place) => {
       try {
-        const action = decideNocow(flagsOf(kernel, top, path));
-        directories.push({ path, action });
+        const action = decideNocow(place, stateOf(kernel, top, place));
+        return [{ ...place, action }];
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
-        note(`${path} could not be looked at and keeps copy-on-write: ${errnoName(error.errno)}`);
+        say(`${place.path} could not be looked at${consequence(place)}: ${errnoName(error.errno)}`);
+        return [];
       }
-    }
-  }
-  return directories;
+    });
+  const places = look(entries.flatMap(pathsOf), note);
+  const full = places.filter(({ action }) => action === "full").map(({ path }) => path);
+  if (full.length > 0) note(fullText(full));
+  if (!places.some(isDue)) return places;
+  const strays = entries.flatMap((entry) =>
+    pathsOf({
+      ...entry,
+      noCopyOnWrite: [],
+      noCopyOnWriteFiles: [],
+      copyOnWrite: strayDirectories(entry),
+    }),
+  );
+  return [...look(strays, () => undefined), ...places];
 }
 
-function flagsOf(kernel: Kernel, top: number, path: string): number | null {
+/** What holds something keeps copy-on-write: what can be done, and only while its daemon is stopped. */
+export const fullText = (paths: readonly string[]): string =>
+  `not empty, and so still copy-on-write: ${paths.join(", ")}; to change that, stop the daemon, copy ` +
+  "the file into a new one that has chattr +C, and give that its name";
+
+const consequence = ({ kind }: NocowPath): string =>
+  kind === "plain" ? " and may be NOCOW" : " and keeps copy-on-write";
+
+/** null when there is nothing at the path. */
+function stateOf(
+  kernel: Kernel,
+  top: number,
+  { path, kind }: Pick<NocowPath, "path" | "kind">,
+): NocowState | null {
+  let fd: number;
   try {
-    const fd = openInVolume(kernel, top, path);
-    return withFd(kernel, fd, () => getInodeFlags(kernel, fd));
+    fd = (kind === "file" ? openFileInVolume : openInVolume)(kernel, top, path);
   } catch (error) {
     if (isErrno(error, Errno.ENOENT)) return null;
     throw error;
   }
+  return nocowState(kernel, fd, kind, path);
 }
+
+/** The same of what is open; closes it. */
+export const nocowState = (kernel: Kernel, fd: number, kind: NocowKind, path: string): NocowState =>
+  withFd(kernel, fd, () => {
+    const flags = getInodeFlags(kernel, fd);
+    if (kind !== "file" || isFlagged(flags)) return { flags, isEmpty: false };
+    const status = statFd(kernel, fd);
+    if (!isRegularFile(status)) throw new SystemError("openat2", Errno.EISDIR, path);
+    return { flags, isEmpty: status.sizeBytes === 0 };
+  });
 
 /** Opens the directory, making it and its parents where they are missing; `changed` after each. */
 function openOrMake(kernel: Kernel, top: number, path: string, changed: () => void): number {
-  let at = "";
-  for (const name of path.split("/")) {
-    at = at === "" ? name : `${at}/${name}`;
-    try {
-      kernel.close(openInVolume(kernel, top, at));
-    } catch (error) {
-      const slash = at.lastIndexOf("/");
-      // The subvolume itself has gone: a plain directory must not stand in for it.
-      if (!isErrno(error, Errno.ENOENT) || slash < 0) throw error;
-      const parent = openInVolume(kernel, top, at.slice(0, slash));
-      withFd(kernel, parent, () => kernel.mkdirat(parent, name, directoryMode));
-      changed();
-    }
+  try {
+    return openInVolume(kernel, top, path);
+  } catch (error) {
+    const [above, name] = splitName(path);
+    // The subvolume itself has gone: a plain directory must not stand in for it.
+    if (!isErrno(error, Errno.ENOENT) || above === "") throw error;
+    const parent = openOrMake(kernel, top, above, changed);
+    withFd(kernel, parent, () => {
+      kernel.mkdirat(parent, name, directoryMode);
+    });
+    changed();
+    return openInVolume(kernel, top, path);
   }
-  return openInVolume(kernel, top, path);
 }
 
-/** Sets the flag and reads it back; says `changed` also when it then throws a SystemError. */
-function apply(
+function splitName(path: string): readonly [above: string, name: string] {
+  const slash = path.lastIndexOf("/");
+  return [path.slice(0, Math.max(0, slash)), path.slice(slash + 1)];
+}
+
+/** Opens the file, made empty where it is missing. */
+function openOrMakeFile(kernel: Kernel, top: number, path: string, changed: () => void): number {
+  try {
+    return openFileInVolume(kernel, top, path);
+  } catch (error) {
+    if (!isErrno(error, Errno.ENOENT)) throw error;
+  }
+  const [above, name] = splitName(path);
+  const parent = openOrMake(kernel, top, above, changed);
+  return withFd(kernel, parent, () => {
+    const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const fd = kernel.openBeneath(parent, name, flags, insideVolume, fileMode);
+    changed();
+    return fd;
+  });
+}
+
+/** Gives an open file or directory the flag, or takes it off, and reads it back; `changed` when that did it. */
+export function changeFlag(
   kernel: Kernel,
-  top: number,
+  fd: number,
   path: string,
-  note: (text: string) => void,
+  isWanted: boolean,
   changed: () => void,
 ): void {
-  const fd = openOrMake(kernel, top, path, changed);
+  const flags = getInodeFlags(kernel, fd);
+  if (isFlagged(flags) === isWanted) return;
+  setInodeFlags(kernel, fd, isWanted ? flags | noCopyOnWrite : flags & ~noCopyOnWrite);
+  // Unless it is seen that it did nothing, it did something.
+  let isDone = true;
+  try {
+    isDone = isFlagged(getInodeFlags(kernel, fd)) === isWanted;
+  } finally {
+    if (isDone) changed();
+  }
+  if (!isDone) throw new SystemError("FS_IOC_SETFLAGS", Errno.EOPNOTSUPP, path);
+}
+
+interface Work {
+  readonly kernel: Kernel;
+  readonly top: number;
+  readonly note: (text: string) => void;
+  /** Called after each change, also when a SystemError follows. */
+  readonly changed: () => void;
+  /** True of what is NOCOW on purpose. */
+  readonly isWanted: (path: string) => boolean;
+}
+
+function apply({ kernel, top, note, changed, isWanted }: Work, place: NocowPlace): void {
+  const { path, kind, action } = place;
+  if (action === "clear") takeOffBelow(kernel, top, path, isWanted, changed);
+  const open = kind === "file" ? openOrMakeFile : openOrMake;
+  const fd = open(kernel, top, path, changed);
   withFd(kernel, fd, () => {
-    const holdsFiles = kernel.readDirectory(fd, 1).length > 0;
-    const flags = getInodeFlags(kernel, fd);
-    const isDue = (flags & noCopyOnWrite) === 0;
-    if (isDue) setInodeFlags(kernel, fd, flags | noCopyOnWrite);
-    // Unless it is seen that it did nothing, it did something.
-    let isSet = true;
-    try {
-      isSet = (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0;
-    } finally {
-      if (isDue && isSet) changed();
-    }
-    if (!isSet) {
-      throw new SystemError("FS_IOC_SETFLAGS", Errno.EOPNOTSUPP, path);
-    }
+    const holdsFiles =
+      action === "set" && kind === "directory" && kernel.readDirectory(fd, 1).length > 0;
+    changeFlag(kernel, fd, path, kind !== "plain", changed);
     if (holdsFiles) {
       note(
         `${path} was not empty: the files in it keep copy-on-write, new ones are overwritten in place`,
@@ -108,60 +238,83 @@ function apply(
   });
 }
 
-function directoryCount({ entries }: Layout): number {
-  let count = 0;
-  for (const { noCopyOnWrite: inside } of entries) count += inside.length;
-  return count;
+const isDue = ({ action }: NocowPlace): boolean =>
+  action === "create" || action === "set" || action === "clear";
+
+const isDatabase = ({ kind }: NocowPath): boolean => kind !== "plain";
+
+/** Whether a path from the top of the filesystem is one that the layout wants NOCOW. */
+export function isDatabaseOf({ entries }: Layout): (path: string) => boolean {
+  const paths = entries.flatMap(pathsOf).filter(isDatabase);
+  const wanted = new Set(paths.map(({ path }) => path));
+  return (path) => wanted.has(path);
 }
 
-/** `changed` of the `flagged` directories were made or flagged by this run. */
-function result(flagged: number, changed: number, layout: Layout): StepResult {
-  const detail = `${flagged} of ${directoryCount(layout)} directories flagged`;
-  return changed > 0
-    ? { outcome: "changed", detail: `${detail}, ${changed} of them now` }
-    : { outcome: "kept", detail };
+/** The step as the report words it; `done` of the places were changed by this run. */
+function result(
+  layout: Layout,
+  places: readonly NocowPlace[],
+  done: readonly NocowPlace[],
+): StepResult {
+  const databases = (some: readonly NocowPlace[]): number => some.filter(isDatabase).length;
+  const wanted = layout.entries.flatMap(pathsOf).filter(isDatabase).length;
+  const flagged = places.filter(({ action }) => action === "kept").filter(isDatabase).length;
+  const now = databases(done);
+  const cleared = done.filter(({ action }) => action === "clear").length;
+  const detail = [
+    `${flagged + now} of ${wanted} databases NOCOW`,
+    ...(now > 0 ? [`${now} of them now`] : []),
+    ...(cleared > 0 ? [`the flag taken off ${cleared} directories of something else`] : []),
+  ];
+  return { outcome: done.length > 0 ? "changed" : "kept", detail: detail.join(", ") };
 }
-
-const dueCount = (directories: readonly NocowDirectory[]): number =>
-  directories.filter(({ action }) => action !== "kept").length;
 
 /** What `applyNocow` would do; `null` stands for a filesystem that is still to be made. */
-export const planNocow = (
-  directories: readonly NocowDirectory[] | null,
-  layout: Layout,
-): StepResult =>
-  directories === null
-    ? result(directoryCount(layout), directoryCount(layout), layout)
-    : result(directories.length, dueCount(directories), layout);
+export function planNocow(places: readonly NocowPlace[] | null, layout: Layout): StepResult {
+  const all =
+    places ??
+    layout.entries
+      .flatMap(pathsOf)
+      .map((place): NocowPlace => ({ ...place, action: decideNocow(place, null) }));
+  return result(layout, all, all.filter(isDue));
+}
 
 /**
- * Makes and flags what is missing. A failure is a note: a full volume must come up, or
+ * Makes what is missing and puts the flags right. A failure is a note: a full volume must come up, or
  * nobody could free space on it.
  */
 export function applyNocow(
   kernel: Kernel,
   top: number,
-  directories: readonly NocowDirectory[],
+  places: readonly NocowPlace[],
   layout: Layout,
   note: (text: string) => void,
 ): StepResult {
-  let done = 0;
-  let failed = 0;
+  const isWanted = isDatabaseOf(layout);
   let isChanged = false;
-  for (const { path, action } of directories) {
-    if (action === "kept") continue;
+  const work: Work = {
+    kernel,
+    top,
+    note,
+    changed: () => {
+      isChanged = true;
+    },
+    isWanted,
+  };
+  const done = places.filter(isDue).filter((place) => {
     try {
-      apply(kernel, top, path, note, () => {
-        isChanged = true;
-      });
-      done++;
+      apply(work, place);
+      return true;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      failed++;
-      note(`${path} could not be set up and keeps copy-on-write: ${errnoName(error.errno)}`);
+      note(`${place.path} could not be set up${consequence(place)}: ${errnoName(error.errno)}`);
+      return false;
     }
-  }
-  const { outcome, detail } = result(directories.length - failed, done, layout);
+  });
+  const cleared = done.filter(({ action }) => action === "clear").map(({ path }) => path);
+  const old = countOld(kernel, top, cleared, isWanted);
+  if (old.count > 0) note(oldText(old));
+  const { outcome, detail } = result(layout, places, done);
   // A directory that was made and could not be flagged is a change too.
   return { outcome: isChanged ? "changed" : outcome, detail };
 }

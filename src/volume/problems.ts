@@ -29,6 +29,7 @@ type OwnCode =
   | "disk-errors"
   | "read-only-subvolume"
   | "not-nocow"
+  | "wrongly-nocow"
   | "partial"
   | "down"
   | "same-disk";
@@ -55,6 +56,12 @@ export interface HealthFacts {
   readonly deletion: { readonly what: string; readonly hint: string } | null;
   /** Those in which nothing can be saved, and what to do about each. */
   readonly readOnlySubvolumes: readonly { readonly name: string; readonly hint: string }[];
+  /** Directories of layers, blobs or nothing that are NOCOW. */
+  readonly wronglyNocow: readonly string[];
+  /** Which of the NOCOW places are single files. */
+  readonly databaseFiles: readonly string[];
+  /** Files that should be NOCOW, and keep copy-on-write because they hold something. */
+  readonly full: readonly string[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
   /** Of a disk that has become smaller than its mounted filesystem. */
@@ -163,32 +170,46 @@ const readOnlySubvolumes: Find = (facts) =>
     ),
   );
 
-const noCopyOnWrite: Find = ({ status: { subvolumes } }) => {
-  const named = (wanted: (set: boolean | null, id: number | null) => boolean): string =>
-    subvolumes
-      .flatMap(({ name, id, nocow }) =>
-        nocow.filter(({ set }) => wanted(set, id)).map(({ directory }) => `${name}/${directory}`),
-      )
-      .join(", ");
-  const unset = named((set) => set === false);
-  return unset === "" ? [] : warning("not-nocow", `not NOCOW: ${unset}`, "volume up sets it");
+const noCopyOnWrite: Find = ({ status: { subvolumes }, full: files }) => {
+  const unset = subvolumes
+    .flatMap(({ name, nocow }) =>
+      nocow.filter(({ set }) => set === false).map(({ directory }) => `${name}/${directory}`),
+    )
+    .filter((path) => !files.includes(path));
+  if (unset.length === 0) return [];
+  return warning("not-nocow", `not NOCOW: ${unset.join(", ")}`, "volume up sets it");
 };
 
+/** What is made there has neither checksums nor compression. */
+const wronglyNocow: Find = ({ wronglyNocow: paths }) =>
+  paths.length === 0
+    ? []
+    : warning(
+        "wrongly-nocow",
+        `NOCOW, though there are no databases in it: ${paths.join(", ")}`,
+        "volume up takes the flag off",
+      );
+
 /** What a daemon makes at such a name is not NOCOW. */
-const missingDirectories: Find = ({ status: { subvolumes }, isPartlyHidden }) => {
+const missingDatabases: Find = ({ status: { subvolumes }, databaseFiles, isPartlyHidden }) => {
   if (isPartlyHidden) return [];
   const missing = subvolumes.flatMap(({ name, id, nocow }) =>
     nocow
       .filter(({ set }) => set === null && id !== null)
       .map(({ directory }) => `${name}/${directory}`),
   );
-  return missing.length === 0
-    ? []
-    : warning(
-        "not-nocow",
-        `no such directory: ${missing.join(", ")}`,
-        "volume up makes it, if nothing else is in its place",
-      );
+  const [files, directories] = [true, false].map((isFile) =>
+    missing.filter((path) => databaseFiles.includes(path) === isFile).join(", "),
+  );
+  const found = (what: string, paths = "") =>
+    paths === ""
+      ? []
+      : warning(
+          "not-nocow",
+          `no such ${what}: ${paths}`,
+          "volume up makes it, if nothing else is in its place",
+        );
+  return [...found("directory", directories), ...found("file", files)];
 };
 
 /** Daemons that run without their mount write to the disk below, and nobody finds it again. */
@@ -256,7 +277,8 @@ const finders: readonly Find[] = [
   mountOptions,
   largerDisk,
   noCopyOnWrite,
-  missingDirectories,
+  wronglyNocow,
+  missingDatabases,
 ];
 
 /** What is wrong with a volume: the one place where that is decided. */

@@ -1,16 +1,13 @@
-import {
-  getInodeFlags,
-  noCopyOnWrite,
-  type SubvolumeInfo,
-  subvolumeInfo,
-} from "../btrfs/ioctls.ts";
+import { noCopyOnWrite, type SubvolumeInfo, subvolumeInfo } from "../btrfs/ioctls.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { openDirectoryBeneath, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Context } from "./context.ts";
-import type { LayoutEntry } from "./layout.ts";
+import type { Layout, LayoutEntry } from "./layout.ts";
+import { fullText, isDatabaseOf, type NocowKind, type NocowState, nocowState } from "./nocow.ts";
+import { countOld, oldText } from "./old-nocow.ts";
 import type { SubvolumeReport } from "./status-report.ts";
-import { openInVolume, receivedHint } from "./subvolumes.ts";
+import { openFileInVolume, openInVolume, receivedHint } from "./subvolumes.ts";
 import type { Root, Target } from "./targets.ts";
 
 /** The subvolumes of the layout, and what their reports have no room for. */
@@ -18,6 +15,10 @@ export interface SubvolumeFacts {
   readonly reports: readonly SubvolumeReport[];
   /** Those in which nothing can be saved, and what to do about each. */
   readonly readOnly: readonly { readonly name: string; readonly hint: string }[];
+  /** Directories of layers, blobs or nothing that are NOCOW. */
+  readonly wronglyNocow: readonly string[];
+  /** Files that should be NOCOW and hold something: they keep copy-on-write. */
+  readonly full: readonly string[];
   /** Something inside them is for root alone. */
   readonly isHidden: boolean;
 }
@@ -39,6 +40,8 @@ export function lookAtSubvolumes(
   mounted: readonly Target[],
 ): SubvolumeFacts {
   const { kernel, layout, note } = context;
+  const wronglyNocow: string[] = [];
+  const full: string[] = [];
   const readOnly: { readonly name: string; readonly hint: string }[] = [];
   let isHidden = false;
   const hidden = (): void => {
@@ -53,19 +56,33 @@ export function lookAtSubvolumes(
       note(`the subvolume ${entry.subvolume} is read-only: nothing can be saved in it`);
       readOnly.push({ name: entry.subvolume, hint: hintOf(view, target, facts) });
     }
+    const look = (path: string, kind: NocowKind) =>
+      open === null ? null : seen(() => stateIn(kernel, path, kind, open), hidden);
+    for (const path of entry.copyOnWrite) {
+      if (isNocow(look(path, "plain"))) wronglyNocow.push(`${entry.subvolume}/${path}`);
+    }
+    const row = (path: string, kind: NocowKind) => {
+      const state = look(path, kind);
+      if (kind === "file" && state !== null && !isNocow(state) && !state.isEmpty) {
+        full.push(`${entry.subvolume}/${path}`);
+      }
+      return { directory: path, set: state === null ? null : isNocow(state) };
+    };
     return {
       name: entry.subvolume,
       id: facts === null ? null : Number(facts.id),
       path: target?.path ?? entry.path,
       mounted: isMounted,
-      nocow: entry.noCopyOnWrite.map((directory) => ({
-        directory,
-        set: open === null ? null : seen(() => isNocow(kernel, open(`/${directory}`)), hidden),
-      })),
+      nocow: [
+        ...entry.noCopyOnWrite.map((path) => row(path, "directory")),
+        ...entry.noCopyOnWriteFiles.map((path) => row(path, "file")),
+      ],
     };
   });
   if (isHidden) note("only root can see the NOCOW state of the directories");
-  return { reports, readOnly, isHidden };
+  if (view.top !== null) noteOld(kernel, view.top, layout, note);
+  if (full.length > 0) note(fullText(full));
+  return { reports, readOnly, wronglyNocow, full, isHidden };
 }
 
 /** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */
@@ -80,7 +97,7 @@ function seen<T>(look: () => T, hidden: () => void): T | null {
 }
 
 /** Opens what is at a path in the subvolume, "" for itself: from the top, or where it is mounted. */
-type Opener = (path: string) => number;
+type Opener = (path: string, openAt?: typeof openInVolume) => number;
 
 function openerOf(
   { kernel }: Context,
@@ -88,11 +105,13 @@ function openerOf(
   { subvolume }: LayoutEntry,
   mounted: Target | null,
 ): Opener | null {
-  if (top !== null) return (path) => openInVolume(kernel, top, `${subvolume}${path}`);
+  if (top !== null) {
+    return (path, openAt = openInVolume) => openAt(kernel, top, `${subvolume}${path}`);
+  }
   if (root === null || mounted === null) return null;
-  return (path) => {
+  return (path, openAt = openInVolume) => {
     const directory = openDirectoryBeneath(kernel, root.fd, mounted.relativePath);
-    return withFd(kernel, directory, () => openInVolume(kernel, directory, `.${path}`));
+    return withFd(kernel, directory, () => openAt(kernel, directory, `.${path}`));
   };
 }
 
@@ -109,5 +128,19 @@ const hintOf = (
     ? "volume up makes it writable"
     : receivedHint(target.subvolume, { rawPath, mountPath: target.path });
 
-const isNocow = (kernel: Kernel, fd: number): boolean =>
-  withFd(kernel, fd, () => (getInodeFlags(kernel, fd) & noCopyOnWrite) !== 0);
+function stateIn(kernel: Kernel, path: string, kind: NocowKind, open: Opener): NocowState {
+  const fd = open(`/${path}`, kind === "file" ? openFileInVolume : openInVolume);
+  return nocowState(kernel, fd, kind, path);
+}
+
+const isNocow = (state: NocowState | null): boolean =>
+  state !== null && (state.flags & noCopyOnWrite) !== 0;
+
+/** What an earlier version left in directories that should not have been NOCOW. */
+function noteOld(kernel: Kernel, top: number, layout: Layout, note: Context["note"]): void {
+  const directories = layout.entries.flatMap(({ subvolume, copyOnWrite }) =>
+    copyOnWrite.map((name) => `${subvolume}/${name}`),
+  );
+  const old = countOld(kernel, top, directories, isDatabaseOf(layout));
+  if (old.count > 0) note(oldText(old));
+}

@@ -146,6 +146,11 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     deletion: source?.deletion() ?? null,
     hostSpace,
     readOnlySubvolumes: subvolumes.readOnly,
+    wronglyNocow: subvolumes.wronglyNocow,
+    full: subvolumes.full,
+    databaseFiles: layout.entries.flatMap(({ subvolume, noCopyOnWriteFiles }) =>
+      noCopyOnWriteFiles.map((file) => `${subvolume}/${file}`),
+    ),
     isPartlyHidden: isHidden || subvolumes.isHidden,
     smallerDisk: live === null || mount === null ? null : smallerDisk(live.capacity, mount.path),
     deviations: deviationsOf(context.layout, own, mounted),

@@ -6,11 +6,13 @@ import {
   subvolumeRootInode,
 } from "../btrfs/ioctls.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
-import { noAtime, statFd, withFd } from "../linux/files.ts";
+import { statFd, withFd } from "../linux/files.ts";
 import {
   type Kernel,
   O_DIRECTORY,
+  O_NOATIME,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_RDONLY,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
@@ -32,14 +34,26 @@ export type SubvolumeState =
   | "symlink"
   | "mount";
 
-/** Opens a directory of the volume itself: no link, no other filesystem mounted inside. */
+/** For openat2(2): the volume itself, by no link, and no other filesystem that is mounted inside. */
+export const insideVolume = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+
+/** Looking leaves access times alone, which only the owner of a file or root may ask for. */
+function openQuietly(kernel: Kernel, directory: number, path: string, flags: number): number {
+  try {
+    return kernel.openBeneath(directory, path, flags | O_NOATIME, insideVolume);
+  } catch (error) {
+    if (!isErrno(error, Errno.EPERM)) throw error;
+    return kernel.openBeneath(directory, path, flags, insideVolume);
+  }
+}
+
+/** Opens a directory of the volume. */
 export const openInVolume = (kernel: Kernel, directory: number, path: string): number =>
-  kernel.openBeneath(
-    directory,
-    path,
-    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | noAtime(kernel),
-    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-  );
+  openQuietly(kernel, directory, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+
+/** Opens what should be a file of the volume, without waiting for the other end where it is a pipe. */
+export const openFileInVolume = (kernel: Kernel, directory: number, path: string): number =>
+  openQuietly(kernel, directory, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
 
 export function lookAtSubvolume(kernel: Kernel, top: number, name: string): SubvolumeState {
   let fd: number;

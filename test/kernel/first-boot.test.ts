@@ -16,10 +16,16 @@ import {
   expectMounted,
   expectNocow,
   filesystemGone,
+  isNocow,
   layout,
+  nocowFiles,
   nocowFolders,
+  nocowPlaces,
+  oldNocow,
   ourMounts,
   permissions,
+  plainFolders,
+  rawOf,
 } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
@@ -70,15 +76,24 @@ test("what is written through /var/lib/docker is compressed", async () => {
   expect(command("filefrag", "-v", file)).toContain("encoded");
 });
 
-test("all ten NOCOW directories have the flag and belong to root alone", async () => {
+test("all databases are NOCOW and belong to root alone, and nothing else is", async () => {
   const box = sandbox();
   await up(box, "--device", box.disk(GiB).device);
-  const folders = nocowFolders(box.root);
-  expect(folders).toHaveLength(10);
-  for (const folder of folders) {
+  expect(nocowFolders(box.root)).toHaveLength(6);
+  expect(nocowFiles(box.root)).toHaveLength(10);
+  for (const folder of nocowFolders(box.root)) {
     expectNocow(folder);
     expect(`${permissions(folder)} ${folder}`).toBe(`700 ${folder}`);
   }
+  for (const file of nocowFiles(box.root)) {
+    expectNocow(file);
+    const { size, mode } = statSync(file);
+    expect(`${size} ${(mode & 0o7777).toString(8)} ${file}`).toBe(`0 600 ${file}`);
+  }
+  const all = new Bun.Glob("**").scanSync({ cwd: rawOf(box), onlyFiles: false, absolute: true });
+  const flagged = [...all].filter((path) => isNocow(path));
+  expect(flagged).toHaveLength(16);
+  expect(plainFolders(box.root).map(permissions)).toEqual(["700", "700", "700"]);
 });
 
 test.each(["000", "777"])("umask %s changes nothing about the modes", async (umask) => {
@@ -91,6 +106,7 @@ test.each(["000", "777"])("umask %s changes nothing about the modes", async (uma
   expect(`${exitCode} ${stderr}`).toBe("0 ");
   expect(permissions(image)).toBe("600");
   for (const folder of nocowFolders(box.root)) expect(permissions(folder)).toBe("700");
+  for (const file of nocowFiles(box.root)) expect(permissions(file)).toBe("600");
 });
 
 test("only the layout's directories are made: no NOCOW directory stands where nobody looks", async () => {
@@ -148,14 +164,12 @@ test("mkfs.btrfs is the only program started", async () => {
   expect(started[1]).toEndWith("/mkfs.btrfs");
 });
 
-test("a volume that the Rust agent prepared is taken over as it is", async () => {
+test("a volume that the Rust agent prepared is taken over: same names, files as they are", async () => {
   const box = sandbox();
   const disk = box.disk(GiB);
   command("mkfs.btrfs", "--quiet", "--label", "arcbox-data", disk.device);
   const top = box.mount(disk.device, "rust");
-  const folders = layout.flatMap(({ name }) =>
-    [...layout[0].nocow, ...layout[1].nocow].map((folder) => join(top, name, folder)),
-  );
+  const folders = layout.flatMap(({ name }) => oldNocow.map((folder) => join(top, name, folder)));
   for (const { name } of layout) command("btrfs", "subvolume", "create", join(top, name));
   command("mkdir", "-p", ...folders);
   command("chattr", "+C", ...folders);
@@ -166,7 +180,7 @@ test("a volume that the Rust agent prepared is taken over as it is", async () =>
   expect(readFileSync(join(dockerOf(box), "image/kept"), "utf8")).toBe("old");
   const cni = join(box.root, "var/lib/cni");
   expect(existsSync(join(cni, "trust"))).toBeTrue();
-  for (const folder of nocowFolders(box.root)) expectNocow(folder);
+  for (const place of nocowPlaces(box.root)) expectNocow(place);
 });
 
 test("a file that is copy-on-write in a NOCOW directory is reported", async () => {
@@ -175,11 +189,11 @@ test("a file that is copy-on-write in a NOCOW directory is reported", async () =
   command("mkfs.btrfs", "--quiet", disk.device);
   const top = box.mount(disk.device, "before");
   command("btrfs", "subvolume", "create", join(top, "@docker"));
-  command("mkdir", join(top, "@docker/network"));
-  writeFileSync(join(top, "@docker/network/local-kv.db"), "db");
+  command("mkdir", "-p", join(top, "@docker/network/files"));
+  writeFileSync(join(top, "@docker/network/files/local-kv.db"), "db");
   box.umount(top);
   const report = await up(box, "--device", disk.device);
-  expectNocow(join(dockerOf(box), "network"));
+  expectNocow(join(dockerOf(box), "network/files"));
   const said = [...report.notes, ...report.steps.map(({ detail }) => detail)].join("\n");
   expect(said).toMatch(/network[^\n]*copy-on-write/i);
 });

@@ -57,16 +57,16 @@ test("a full volume comes up, with a note about what did not fit", async () => {
   const box = sandbox();
   const disk = await preparedDisk(box, SMALL);
   withWholeFilesystem(disk, box, (top) => {
-    rmdirSync(join(top, "@docker/trust"));
-    rmdirSync(join(top, "@docker/builder"));
+    rmdirSync(join(top, "@docker/network/files"));
+    rmdirSync(join(top, "@containerd/io.containerd.metadata.v1.bolt"));
     fill(top);
-    expect(() => mkdirSync(join(top, "@docker/trust"))).toThrow("ENOSPC");
+    expect(() => mkdirSync(join(top, "@docker/network/files"))).toThrow("ENOSPC");
   });
   const report = await up(box, "--device", disk.device);
   expectMounted(box.root);
   expect(markerIsThere(box)).toBeTrue();
   expect(report.notes.join("\n")).toMatch(/space|ENOSPC|full/i);
-  expect(report.notes.join("\n")).toMatch(/trust|builder/);
+  expect(report.notes.join("\n")).toMatch(/network.files|bolt/);
 });
 
 test("a full volume whose directories are all there comes up without a word", async () => {
@@ -82,7 +82,7 @@ test("a full volume that is given a larger disk grows and is whole", async () =>
   const box = sandbox();
   const disk = await preparedDisk(box, SMALL);
   withWholeFilesystem(disk, box, (top) => {
-    rmdirSync(join(top, "@docker/trust"));
+    rmdirSync(join(top, "@docker/network/files"));
     fill(top);
   });
   box.detach(disk.device);
@@ -90,7 +90,7 @@ test("a full volume that is given a larger disk grows and is whole", async () =>
   const device = box.attach(disk.image);
   const report = await up(box, "--device", device);
   expect(stepOutcomes(report)).toMatchObject({ capacity: "changed", nocow: "changed" });
-  expectNocow(join(dockerOf(box), "trust"));
+  expectNocow(join(dockerOf(box), "network/files"));
   await down(box, "--device", device);
 });
 

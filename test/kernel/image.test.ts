@@ -176,7 +176,7 @@ test("two volumes live beside each other", async () => {
   await down(box, "--image", `${roots[0]}.img`, "--root", roots[0]);
   expect(ourMounts(box, roots[0])).toBeEmpty();
   expectMounted(roots[1]);
-  expect(existsSync(join(roots[1], "var/lib/docker/image"))).toBeTrue();
+  expect(existsSync(join(roots[1], "var/lib/docker/buildkit"))).toBeTrue();
 });
 
 test("an image larger than its filesystem's files can be is a usage error, and not made", async () => {

@@ -80,7 +80,7 @@ const states: readonly State[] = [
     prepare: async (box) => {
       const { device } = box.disk(GiB);
       await up(box, ...onDevice(device));
-      command("rmdir", join(dockerOf(box), "trust"));
+      command("rmdir", join(dockerOf(box), "network/files"));
       return onDevice(device);
     },
   },

@@ -38,9 +38,17 @@ const boot = [
     "signatures",
   ].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
-  ...["mount", "mount-journal", "nocow", "options", "ours", "places", "raw-place", "repair"].map(
-    inVolume,
-  ),
+  ...[
+    "mount",
+    "mount-journal",
+    "nocow",
+    "old-nocow",
+    "options",
+    "ours",
+    "places",
+    "raw-place",
+    "repair",
+  ].map(inVolume),
   ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),
   ...["subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];

@@ -320,16 +320,19 @@ test("another volume's mounts are not taken for this one's", async () => {
 test("tells NOCOW that is missing from a directory that is missing", async () => {
   const box = sandbox();
   const { device } = await mountedVolume(box);
-  command("chattr", "-C", join(dockerOf(box), "image"));
-  rmSync(join(dockerOf(box), "trust"), { recursive: true });
+  command("chattr", "-C", join(dockerOf(box), "network/files"));
+  rmSync(join(dockerOf(box), "buildkit"), { recursive: true });
+  rmSync(join(dockerOf(box), "volumes/metadata.db"));
   const answer = await status(box, ["--device", device]);
   const states = new Map(answer.subvolumes[0]?.nocow.map((row) => [row.directory, row.set]));
-  expect(states.get("image")).toBeFalse();
-  expect(states.get("trust")).toBeNull();
-  expect(states.get("network")).toBeTrue();
+  expect(states.get("network/files")).toBeFalse();
+  expect(states.get("buildkit")).toBeNull();
+  expect(states.get("volumes/metadata.db")).toBeNull();
+  expect(states.get("containerd/daemon/io.containerd.metadata.v1.bolt")).toBeTrue();
   const lines = (await statusLines(box, ["--device", device])).join("\n");
-  expect(lines).toContain("not NOCOW: @docker/image");
-  expect(lines).toContain("no such directory: @docker/trust;");
+  expect(lines).toContain("not NOCOW: @docker/network/files");
+  expect(lines).toContain("no such directory: @docker/buildkit;");
+  expect(lines).toContain("no such file: @docker/volumes/metadata.db;");
 });
 
 test("of a volume that was given a second device tells what it can, and what is wrong", async () => {
@@ -350,7 +353,7 @@ test("a volume is not healthy whose NOCOW directory is gone, or whose subvolume 
   const box = sandbox();
   const { device } = await mountedVolume(box);
   const first = async () => (await statusLines(box, ["--device", device]))[0];
-  rmSync(join(dockerOf(box), "trust"), { recursive: true });
+  rmSync(join(dockerOf(box), "buildkit"), { recursive: true });
   expect(await first()).not.toMatch(/healthy/);
   await up(box, "--device", device);
   expect(await first()).toMatch(/healthy/);

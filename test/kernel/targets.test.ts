@@ -68,7 +68,7 @@ test("a directory that is in the way of a NOCOW directory's name is not removed"
   const box = sandbox();
   const disk = await preparedDisk(box);
   withWholeFilesystem(disk, box, (top) => {
-    command("rmdir", join(top, "@docker/network"));
+    command("rm", "-r", join(top, "@docker/network"));
     writeFileSync(join(top, "@docker/network"), "a file");
   });
   const { report } = await volume(box, "up", ["--device", disk.device]);

@@ -112,12 +112,12 @@ test("up puts the whole-filesystem mount back while the subvolumes stay mounted"
 test.each<[string, (box: ReturnType<typeof sandbox>) => void, Record<string, string>]>([
   [
     "a deleted NOCOW directory is made again",
-    (box) => void command("rmdir", join(dockerOf(box), "trust")),
+    (box) => void command("rmdir", join(dockerOf(box), "network/files")),
     { nocow: "changed" },
   ],
   [
     "a lost NOCOW flag is set again",
-    (box) => void command("chattr", "-C", join(dockerOf(box), "trust")),
+    (box) => void command("chattr", "-C", join(dockerOf(box), "network/files")),
     { nocow: "changed" },
   ],
 ])("%s, and nothing else is touched", async (_, lose, expected) => {
@@ -127,17 +127,17 @@ test.each<[string, (box: ReturnType<typeof sandbox>) => void, Record<string, str
   lose(box);
   const report = await up(box, "--device", device);
   expect(stepOutcomes(report)).toEqual({ ...everyStep("kept"), ...expected });
-  expectNocow(join(dockerOf(box), "trust"));
+  expectNocow(join(dockerOf(box), "network/files"));
 });
 
 test("the mode of a directory that exists is left as somebody set it", async () => {
   const box = sandbox();
   const { device } = box.disk(GiB);
   await up(box, "--device", device);
-  command("chmod", "711", join(dockerOf(box), "image"));
+  command("chmod", "711", join(dockerOf(box), "network/files"));
   const { outcome } = await up(box, "--device", device);
   expect(outcome).toBe("unchanged");
-  expect(command("stat", "--format=%a", join(dockerOf(box), "image")).trim()).toBe("711");
+  expect(command("stat", "--format=%a", join(dockerOf(box), "network/files")).trim()).toBe("711");
 });
 
 test("a volume that was not unmounted keeps what was synced", async () => {

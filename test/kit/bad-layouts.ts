@@ -51,6 +51,23 @@ const badFolders: readonly (readonly [string, unknown])[] = [
   ["a NOCOW directory that is .", "."],
   ["an empty NOCOW directory", ""],
   ["a NOCOW directory that is no text", null],
+  ["an absolute NOCOW file", { file: "/etc/passwd" }],
+  ["a NOCOW file with ..", { file: "../b.db" }],
+  ["a NOCOW file without a name", { file: "" }],
+  ["a NOCOW file that is no text", { file: 7 }],
+  ["a NOCOW place without a file", {}],
+  ["a NOCOW place with another key", { file: "a.db", mode: "0600" }],
+  ["a NOCOW place with a wrong key", { directory: "a" }],
+];
+
+/** Of one subvolume, what contradicts itself. */
+const contradictions: readonly (readonly [string, Readonly<Record<string, unknown>>])[] = [
+  ["one directory in nocow and in cow", { nocow: ["a"], cow: ["a"] }],
+  ["a file and a directory of one name", { nocow: ["a", { file: "a" }] }],
+  ["a file in cow", { nocow: [{ file: "a/b" }], cow: ["a/b"] }],
+  ["a directory inside a file", { nocow: [{ file: "a" }, "a/b"] }],
+  ["a file inside a file", { nocow: [{ file: "a" }, { file: "a/b" }] }],
+  ["a directory of cow inside a file", { nocow: [{ file: "a" }], cow: ["a/b/c"] }],
 ];
 
 const badOptions: readonly (readonly [string, unknown])[] = [
@@ -80,6 +97,18 @@ export const badLayouts: readonly BadLayout[] = [
   ),
   ...badFolders.map(([what, folder]) =>
     bad(what, withSubvolumes(one, { ...two, nocow: ["a", folder] }), /subvolumes\.1\.nocow\.1/),
+  ),
+  ...badFolders
+    .slice(0, 5)
+    .map(([what, folder]) =>
+      bad(
+        `${what}, in cow`,
+        withSubvolumes(one, { ...two, cow: ["a", folder] }),
+        /subvolumes\.1\.cow\.1/,
+      ),
+    ),
+  ...contradictions.map(([what, keys]) =>
+    bad(what, withSubvolumes(one, { ...two, ...keys }), /subvolumes\.1\.nocow/),
   ),
   ...badOptions.map(([what, option]) =>
     bad(what, withKeys({ options: ["compress=zstd:1", option] }), /options\.1/),

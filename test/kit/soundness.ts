@@ -12,13 +12,13 @@ import {
   filesystemBytes,
   filesystemGone,
   markerIsThere,
-  nocowFolders,
+  nocowPlaces,
   rawOf,
 } from "./volume.ts";
 
-/** The directories of the layout that are not flagged, all asked at once. */
+/** The databases of the layout that are not flagged, all asked at once. */
 function notFlagged(root: string): string[] {
-  const folders = nocowFolders(root);
+  const folders = nocowPlaces(root);
   const there = folders.filter((folder) => existsSync(folder));
   const flagged = new Set(
     command("lsattr", "-d", ...there)
@@ -30,7 +30,7 @@ function notFlagged(root: string): string[] {
   return folders.filter((folder) => !flagged.has(folder));
 }
 
-/** All of it is there: six mounts, ten flagged directories, the whole disk, and what was on it. */
+/** All of it is there: six mounts, all databases NOCOW, the whole disk, and what was on it. */
 function expectWhole(stage: Stage, report: Report): void {
   const { root } = stage.box;
   expectMounted(root);

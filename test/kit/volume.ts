@@ -7,25 +7,47 @@ import { flush, GiB } from "./image.ts";
 import { type Mount, mountsUnder } from "./mountinfo.ts";
 import type { Disk, Sandbox } from "./sandbox.ts";
 
-/** Section 2 of the contract. */
+const SNAPSHOTTERS = ["overlayfs", "native", "btrfs", "erofs"];
+const snapshotterFiles = (root: string, names = SNAPSHOTTERS): string[] =>
+  names.map((name) => `${root}io.containerd.snapshotter.v1.${name}/metadata.db`);
+
+/** Section 2 of the contract: NOCOW directories, NOCOW files, and directories made beforehand that are not. */
 export const layout = [
   {
     name: "@docker",
     path: "/var/lib/docker",
-    nocow: ["containerd", "network", "builder", "buildkit", "image", "trust"],
+    nocow: ["buildkit", "network/files", "containerd/daemon/io.containerd.metadata.v1.bolt"],
+    files: ["volumes/metadata.db", ...snapshotterFiles("containerd/daemon/")],
+    plain: ["buildkit/content", "buildkit/executor"],
   },
   {
     name: "@containerd",
     path: "/var/lib/containerd",
-    nocow: ["io.containerd.metadata.v1.bolt", "io.containerd.snapshotter.v1.overlayfs"],
+    nocow: ["io.containerd.metadata.v1.bolt"],
+    files: snapshotterFiles(""),
+    plain: [],
   },
   {
     name: "@k3s",
     path: "/var/lib/rancher/k3s",
     nocow: ["server/db", "agent/containerd/io.containerd.metadata.v1.bolt"],
+    files: snapshotterFiles("agent/containerd/", ["overlayfs"]),
+    plain: ["server/db/snapshots"],
   },
-  { name: "@kubelet", path: "/var/lib/kubelet", nocow: [] },
-  { name: "@cni", path: "/var/lib/cni", nocow: [] },
+  { name: "@kubelet", path: "/var/lib/kubelet", nocow: [], files: [], plain: [] },
+  { name: "@cni", path: "/var/lib/cni", nocow: [], files: [], plain: [] },
+] as const;
+
+/** What the agent in Rust made and flagged in every subvolume; 0.5.0 did so where its daemon looks. */
+export const oldNocow = [
+  "containerd",
+  "network",
+  "builder",
+  "buildkit",
+  "image",
+  "trust",
+  "io.containerd.metadata.v1.bolt",
+  "io.containerd.snapshotter.v1.overlayfs",
 ] as const;
 
 const RAW = "/run/arcbox/data";
@@ -35,6 +57,13 @@ export const rawOf = (box: Sandbox): string => join(box.root, RAW);
 
 export const nocowFolders = (root: string): string[] =>
   layout.flatMap(({ path, nocow }) => nocow.map((folder) => join(root, path, folder)));
+export const nocowFiles = (root: string): string[] =>
+  layout.flatMap(({ path, files }) => files.map((file) => join(root, path, file)));
+/** Both of them. */
+export const nocowPlaces = (root: string): string[] => [...nocowFolders(root), ...nocowFiles(root)];
+/** Directories inside NOCOW ones that are none. */
+export const plainFolders = (root: string): string[] =>
+  layout.flatMap(({ path, plain }) => plain.map((folder) => join(root, path, folder)));
 
 /** The mounts of ours, as `root path`. */
 export const ourMounts = (box: Sandbox, root = box.root): string[] =>
@@ -59,10 +88,13 @@ export function expectMounted(root: string, found = mountsUnder(root)): readonly
   return found;
 }
 
-export function expectNocow(folder: string): void {
-  const [flags = ""] = command("lsattr", "-d", folder).split(" ");
-  expect(`${flags.includes("C") ? "NOCOW" : flags} ${folder}`).toBe(`NOCOW ${folder}`);
+export function isNocow(path: string): boolean {
+  const [flags = ""] = command("lsattr", "-d", path).split(" ");
+  return flags.includes("C");
 }
+
+export const expectNocow = (path: string): void =>
+  expect(`${path} ${isNocow(path)}`).toBe(`${path} true`);
 
 export const permissions = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
 

@@ -51,6 +51,20 @@ describe("takes", () => {
       subvolume: entry.name,
       path: entry.path,
       noCopyOnWrite: "nocow" in change ? (change.nocow as string[]) : [],
+      noCopyOnWriteFiles: [],
+      copyOnWrite: [],
+    });
+  });
+
+  test("single files beside directories, and directories that keep copy-on-write", () => {
+    const nocow = ["db", { file: "deep/meta.db" }, "other", { file: "db.sql" }];
+    const entry = { ...one, nocow, cow: ["db/blobs", "old"] };
+    expect(parse({ subvolumes: [entry] }).entries[0]).toEqual({
+      subvolume: one.name,
+      path: one.path,
+      noCopyOnWrite: ["db", "other"],
+      noCopyOnWriteFiles: ["deep/meta.db", "db.sql"],
+      copyOnWrite: ["db/blobs", "old"],
     });
   });
 

@@ -9,6 +9,7 @@ import {
   targetsOf,
 } from "../../src/volume/targets.ts";
 import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
+import { layout } from "../kit/volume.ts";
 import { expectRefused } from "./support/refused.ts";
 
 const parentMode = 0o755;
@@ -177,24 +178,20 @@ describe("the targets of a layout", () => {
   });
 
   test("the layout is that of the contract", () => {
-    const table = defaultLayout.entries.map((entry) => [
-      entry.subvolume,
-      entry.path,
-      entry.noCopyOnWrite.join(" "),
-    ]);
-    expect(table).toEqual([
-      ["@docker", "/var/lib/docker", "containerd network builder buildkit image trust"],
-      [
-        "@containerd",
-        "/var/lib/containerd",
-        "io.containerd.metadata.v1.bolt io.containerd.snapshotter.v1.overlayfs",
-      ],
-      ["@k3s", "/var/lib/rancher/k3s", "server/db agent/containerd/io.containerd.metadata.v1.bolt"],
-      ["@kubelet", "/var/lib/kubelet", ""],
-      ["@cni", "/var/lib/cni", ""],
-    ]);
-    expect(defaultLayout.rawPath).toBe("/run/arcbox/data");
-    expect(defaultLayout.label).toBe("arcbox-data");
+    const table = defaultLayout.entries.map((entry) => ({
+      name: entry.subvolume,
+      path: entry.path,
+      nocow: [...entry.noCopyOnWrite],
+      files: [...entry.noCopyOnWriteFiles],
+    }));
+    expect(table).toEqual(
+      layout.map(({ name, path, nocow, files }) => ({
+        name,
+        path,
+        nocow: [...nocow],
+        files: [...files],
+      })),
+    );
   });
 });
 

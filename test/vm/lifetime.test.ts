@@ -6,7 +6,7 @@ import { stepOutcomes } from "../kit/report.ts";
 import { useSandbox } from "../kit/sandbox.ts";
 import { superblockFacts } from "../kit/superblock.ts";
 import { GUEST_LIMIT_MS, Guest } from "../kit/vm/guest.ts";
-import { expectMounted, nocowFolders } from "../kit/volume.ts";
+import { expectMounted, nocowPlaces } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 setDefaultTimeout(GUEST_LIMIT_MS);
@@ -18,7 +18,7 @@ async function expectUp(guest: Guest): Promise<void> {
     "/",
     table.filter(({ type }) => type === "btrfs"),
   );
-  const folders = nocowFolders("/");
+  const folders = nocowPlaces("/");
   const flags = (await guest.output(`lsattr -d ${folders.join(" ")}`)).trim().split("\n");
   expect(flags.map((line) => line.split(" ")[0]?.includes("C"))).toEqual(folders.map(() => true));
 }

@@ -11,7 +11,7 @@ import { type Cut, cutsOf, flushBefore, seeded, spread, wholeOf } from "../kit/v
 import { type Recording, record } from "../kit/vm/recording.ts";
 import { scenes } from "../kit/vm/scenes.ts";
 import { WriteLog } from "../kit/vm/write-log.ts";
-import { checkFilesystem, expectMounted, markerIsThere, nocowFolders } from "../kit/volume.ts";
+import { checkFilesystem, expectMounted, markerIsThere, nocowPlaces } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
 const LIMIT_MS = depth(110_000, 2 * 3600_000);
@@ -46,7 +46,7 @@ async function nextRun(
   const disk = { image, device: box.attach(image) };
   const report = await up(box, "--device", disk.device, ...options);
   expectMounted(box.root);
-  const folders = nocowFolders(box.root);
+  const folders = nocowPlaces(box.root);
   const lines = command("lsattr", "-d", ...folders).split("\n");
   expect(lines.filter((line) => line.split(" ")[0]?.includes("C"))).toHaveLength(folders.length);
   look(report);

@@ -16,7 +16,7 @@ import {
   expectNocow,
   layout,
   markerIsThere,
-  nocowFolders,
+  nocowPlaces,
   ourMounts,
   preparedDisk,
 } from "../../kit/volume.ts";
@@ -100,11 +100,11 @@ test("it leaves NOCOW half done after a kill: ours finishes it", async () => {
   const args = ["volume", "up", "--device", device, "--root", box.root];
   const { exitCode } = await start(args, { prefix: [...prefix, kill] }).done;
   expect(exitCode).not.toBe(0);
-  const flagged = nocowFolders(box.root).filter((folder) => isNocow(folder));
+  const flagged = nocowPlaces(box.root).filter((folder) => isNocow(folder));
   expect(flagged.length).toBeGreaterThan(0);
-  expect(flagged.length).toBeLessThan(nocowFolders(box.root).length);
+  expect(flagged.length).toBeLessThan(nocowPlaces(box.root).length);
   await up(box, "--device", device);
-  for (const folder of nocowFolders(box.root)) expectNocow(folder);
+  for (const folder of nocowPlaces(box.root)) expectNocow(folder);
 });
 
 const isNocow = (folder: string): boolean => {

@@ -6,6 +6,7 @@ import { type Blocks, sameContent } from "../../kit/simulated/storage.ts";
 import type { World } from "../../kit/simulated/world.ts";
 import { MiB, mirrorPlaces, recordPlace } from "./content.ts";
 import { facets, filesystemOf, flaggedCount, lacking, storageOf } from "./facts.ts";
+import { plainPaths } from "./inside.ts";
 import type { Run } from "./run.ts";
 import type { Scene } from "./scene.ts";
 
@@ -42,7 +43,7 @@ export function nothingLost(before: World, after: World, scene: Scene, touched: 
       now?.kind === entry.kind &&
       (now.kind !== "directory" ||
         entry.kind !== "directory" ||
-        (now.flags & entry.flags) === entry.flags);
+        (now.flags & entry.flags) === (plainPaths.includes(path) ? 0 : entry.flags));
     if (!isThere) broken.push(`${path || "the filesystem"} is lost`);
   }
   return broken;

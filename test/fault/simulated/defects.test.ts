@@ -3,6 +3,7 @@ import { Errno } from "../../../src/linux/errno.ts";
 import type { Call, Fault } from "../../kit/simulated/faults.ts";
 import { cleanRun, dieEverywhere, tryError } from "./disturb.ts";
 import { hasRecord, storageOf } from "./facts.ts";
+import { namedPlaces, type PlaceState } from "./inside.ts";
 import { run } from "./run.ts";
 import { sceneOf } from "./scene.ts";
 import { type Start, usualStart } from "./start.ts";
@@ -59,10 +60,13 @@ test("a new image is removed when its format fails before it wrote anything", ()
 });
 
 test("a directory that was made and could not be flagged is reported as a change", () => {
-  const flagged = Array.from({ length: 9 }, () => "flagged" as const);
+  const flagged = namedPlaces.map(
+    ({ kind }): PlaceState => (kind === "plain" ? "plain" : "flagged"),
+  );
+  const firstDirectory = namedPlaces.findIndex(({ kind }) => kind === "directory");
   const inside = { subvolumes: [true, true, true, true, true], odd: null };
   provoke(
-    { inside: { ...inside, nocow: ["missing", ...flagged] } },
+    { inside: { ...inside, nocow: flagged.with(firstDirectory, "missing") } },
     ({ what }) => what === "FS_IOC_SETFLAGS",
     errno("ENOSPC"),
   );

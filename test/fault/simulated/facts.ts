@@ -4,10 +4,10 @@ import { utf8 } from "../../../src/linux/text.ts";
 import type { StepName } from "../../../src/volume/report.ts";
 import { readCopy, readTree } from "../../kit/simulated/btrfs.ts";
 import type { Storage } from "../../kit/simulated/storage.ts";
-import { parentOf, type Tree } from "../../kit/simulated/tree.ts";
+import { type Entry, parentOf, type Tree } from "../../kit/simulated/tree.ts";
 import type { World } from "../../kit/simulated/world.ts";
 import { mirrorPlaces } from "./content.ts";
-import { FS_NOCOW_FL, nocowPaths, subvolumeNames } from "./inside.ts";
+import { FS_NOCOW_FL, nocowPaths, plainPaths, subvolumeNames } from "./inside.ts";
 import type { Scene } from "./scene.ts";
 
 /** The bytes of the disk, whether it is attached or still a file. */
@@ -94,9 +94,7 @@ export function facets(world: World, scene: Scene): Partial<Record<StepName, str
       .map((name) => `${name} ${isLocked(tree, name) ? "read-only" : "writable"}`)
       .join(),
     mountpoints: mountsAt(subvolumes.map(({ path }) => path)),
-    nocow: JSON.stringify(
-      [...tree].filter(([path, entry]) => entry.kind === "directory" && path.split("/").length > 2),
-    ),
+    nocow: JSON.stringify([...tree].filter(([path]) => path.split("/").length > 2)),
   };
 }
 
@@ -110,13 +108,14 @@ export function hasRecord(storage: Storage): boolean {
   return false;
 }
 
+const isFlagged = (entry: Entry | undefined): boolean =>
+  (entry?.kind === "directory" || entry?.kind === "file") &&
+  ((entry.flags ?? 0) & FS_NOCOW_FL) !== 0;
+
 /** How many of the directories that must not be copied on write are flagged so. */
 export function flaggedCount(world: World, scene: Scene): number {
   const tree = filesystemOf(world, scene)?.tree;
-  return nocowPaths.filter((path) => {
-    const entry = tree?.get(path);
-    return entry?.kind === "directory" && (entry.flags & FS_NOCOW_FL) !== 0;
-  }).length;
+  return nocowPaths.filter((path) => isFlagged(tree?.get(path))).length;
 }
 
 /** Everything the contract wants that is not so; what a note may excuse is left to `excused`. */
@@ -135,16 +134,27 @@ export function lacking(world: World, scene: Scene, excused: readonly string[] =
     }
   }
   for (const name of subvolumeNames) {
+    const entry = filesystem.tree.get(`/${name}`);
+    const isReceived = entry?.kind === "directory" && entry.isReceived === true;
     const isNamed = excused.some((note) => note.includes(`${name} is read-only`));
-    if (isLocked(filesystem.tree, name) && !isNamed) missing.push(`${name} is read-only`);
+    if (isLocked(filesystem.tree, name) && !isReceived && !isNamed) {
+      missing.push(`${name} is read-only`);
+    }
   }
   for (const path of nocowPaths) {
-    const entry = filesystem.tree.get(path);
-    const isFlagged = entry?.kind === "directory" && (entry.flags & FS_NOCOW_FL) !== 0;
     const isExcused =
       isLocked(filesystem.tree, path.split("/")[1] ?? "") ||
       excused.some((note) => note.includes(path.slice(1)));
-    if (!isFlagged && !isExcused) missing.push(`${path} is not NOCOW`);
+    const entry = filesystem.tree.get(path);
+    // A file that holds something cannot get the flag.
+    const isFull = entry?.kind === "file" && entry.text !== "";
+    if (!isFlagged(entry) && !isFull && !isExcused) missing.push(`${path} is not NOCOW`);
+  }
+  for (const path of plainPaths) {
+    const isExcused =
+      isLocked(filesystem.tree, path.split("/")[1] ?? "") ||
+      excused.some((note) => note.includes(path.slice(1)));
+    if (isFlagged(filesystem.tree.get(path)) && !isExcused) missing.push(`${path} is NOCOW`);
   }
   if (isOpenToAll(world, scene)) {
     if (!excused.some((note) => note.includes("stays open"))) missing.push("it is open to all");

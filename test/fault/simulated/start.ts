@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { FormatPolicy, RepairPolicy } from "../../../src/volume/options.ts";
 import type { Verdict } from "../../../src/volume/verdict.ts";
 import { GiB, MiB } from "./content.ts";
-import type { Inside } from "./inside.ts";
+import { type Inside, namedPlaces } from "./inside.ts";
 
 /** Sizes that matter: the least, 128 MiB and 512 GiB with a mirror in the middle, odd ones, large ones. */
 const sizes = [
@@ -51,6 +51,16 @@ export interface Start {
   readonly seed: number;
 }
 
+const usualStates = [
+  "flagged",
+  "plain",
+  "full",
+  "missing",
+  "flagged",
+  "flagged",
+  "missing",
+] as const;
+
 /** A disk that a program like ours prepared, of which all is as usual: for tests that name what is not. */
 export const usualStart: Start = {
   verdict: "btrfs",
@@ -58,18 +68,11 @@ export const usualStart: Start = {
   inside: {
     subvolumes: [true, true, true, false, true],
     odd: null,
-    nocow: [
-      "flagged",
-      "plain",
-      "full",
-      "missing",
-      "flagged",
-      "flagged",
-      "missing",
-      "plain",
-      "missing",
-      "flagged",
-    ],
+    // In the order of namedPlaces.
+    nocow: Array.from(
+      { length: namedPlaces.length },
+      (_, at) => usualStates[at % usualStates.length] ?? "plain",
+    ),
   },
   sizeBytes: GiB,
   grown: false,
@@ -109,8 +112,8 @@ const insides: fc.Arbitrary<Inside> = fc.record({
     )
     .chain((odd) => rarely(6).map((isOdd) => (isOdd ? odd : null))),
   nocow: fc.array(fc.constantFrom("missing", "plain", "full", "flagged"), {
-    minLength: 10,
-    maxLength: 10,
+    minLength: namedPlaces.length,
+    maxLength: namedPlaces.length,
   }),
 });
 

@@ -41,8 +41,36 @@ export function simulatedIoctl(
     );
   }
   const filesystem = kernel.world.filesystems.get(open.place.mount.filesystem);
-  if (filesystem === undefined || open.what.kind !== "directory") return fail(Errno.ENOTTY);
+  if (filesystem === undefined) return fail(Errno.ENOTTY);
+  if (open.what.kind === "text") return fileIoctl(kernel, filesystem, open, request, buffer);
+  if (open.what.kind !== "directory") return fail(Errno.ENOTTY);
   return btrfsIoctl(kernel, filesystem, open, request, buffer);
+}
+
+/** The flags of a file; NOCOW does nothing on one that holds something. */
+function fileIoctl(
+  { world }: SimulatedKernel,
+  { fsid }: Filesystem,
+  { place }: Open,
+  request: number,
+  buffer: Uint8Array,
+): number {
+  const here = entryAt(world, place);
+  if (here?.kind !== "file") return fail(Errno.ENOENT);
+  switch (request) {
+    case requests.FS_IOC_GETFLAGS:
+      number32.patch(buffer, { value: here.flags ?? 0 });
+      return 0;
+    case requests.FS_IOC_SETFLAGS:
+      if (world.isReadOnlyAt(fsid, place.path)) fail(Errno.EROFS);
+      if (here.text === "") {
+        world.setEntry(fsid, place.path, { ...here, flags: number32.decode(buffer).value });
+        world.effect({ kind: "flags", filesystem: fsid, path: place.path });
+      }
+      return 0;
+    default:
+      return fail(Errno.ENOTTY);
+  }
 }
 
 /** Gives null when it is none of these requests. */

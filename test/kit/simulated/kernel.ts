@@ -17,7 +17,7 @@ import { simulatedFcntl } from "./file-locks.ts";
 import { simulatedIoctl } from "./ioctls.ts";
 import { type MkfsFault, runMkfs } from "./mkfs-process.ts";
 import { mountFilesystem, unmountFilesystem } from "./mounts.ts";
-import { createImage, openEntry } from "./open.ts";
+import { createFile, createImage, openEntry } from "./open.ts";
 import { entryAt, type Place, pathText, topOf, type Walk, walk } from "./paths.ts";
 import { type Open, Process } from "./process.ts";
 import { statusOf } from "./status.ts";
@@ -67,10 +67,14 @@ export class SimulatedKernel implements Kernel {
     return this.#add(path, place, flags, openEntry(this.world, "open", path, place, flags));
   }
 
-  openBeneath(fd: number, path: string, flags: number, resolve: number): number {
+  openBeneath(fd: number, path: string, flags: number, resolve: number, mode = 0): number {
     const from = fd === AT_FDCWD ? topOf(this.world) : this.file(fd, "openat2").place;
     const followLast = (flags & O_NOFOLLOW) === 0;
     const place = this.#walk(path, { call: "openat2", from, followLast, resolve });
+    if ((flags & O_CREAT) !== 0 && entryAt(this.world, place) === undefined) {
+      createFile(this.world, place, path, mode);
+      flags &= ~O_EXCL;
+    }
     return this.#add(path, place, flags, openEntry(this.world, "openat2", path, place, flags));
   }
 

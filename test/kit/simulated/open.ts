@@ -20,6 +20,17 @@ export function createImage(world: World, place: Place, path: string): Open["wha
   return { kind: "image", image };
 }
 
+/** An empty file of a mounted filesystem; it takes the NOCOW flag from its directory. */
+export function createFile(world: World, place: Place, path: string, mode: number): void {
+  const { filesystem } = place.mount;
+  if (world.isReadOnlyAt(filesystem, place.path))
+    throw new SystemError("openat2", Errno.EROFS, path);
+  const above = entryAt(world, { ...place, path: parentOf(place.path) });
+  const flags = above?.kind === "directory" ? above.flags : 0;
+  world.setEntry(filesystem, place.path, { kind: "file", mode, text: "", flags });
+  world.effect({ kind: "create", path: pathText(place) });
+}
+
 /** open(2) of what is at a place. */
 export function openEntry(
   world: World,

@@ -28,7 +28,7 @@ export function statusOf(
     mode: modeOf(entry),
     owner: 0,
     inode: inodeOf(place, entry),
-    sizeBytes: image?.storage.sizeBytes ?? 0,
+    sizeBytes: image?.storage.sizeBytes ?? (entry.kind === "file" ? entry.text.length : 0),
     allocatedBytes: (image?.storage.written().size ?? 0) * blockBytes,
     linkCount: image?.linkCount ?? 1,
     device: world.filesystems.get(filesystem)?.device ?? deviceOf(filesystem),

@@ -4,7 +4,7 @@ export type Tree = ReadonlyMap<string, Entry>;
 /** What has a name. An entry is never changed in place, so copies of a tree share them. */
 export type Entry =
   | Directory
-  | { readonly kind: "file"; readonly mode: number; readonly text: string }
+  | { readonly kind: "file"; readonly mode: number; readonly text: string; readonly flags?: number }
   | { readonly kind: "symlink"; readonly target: string }
   /** A file whose bytes are in the world's `images`, by their number. */
   | { readonly kind: "image"; readonly image: number }
