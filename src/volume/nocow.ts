@@ -191,7 +191,7 @@ function openOrMakeFile(kernel: Kernel, top: number, path: string, changed: () =
 }
 
 /** Gives an open file or directory the flag, or takes it off, and reads it back; `changed` when that did it. */
-export function changeFlag(
+function changeFlag(
   kernel: Kernel,
   fd: number,
   path: string,
@@ -219,16 +219,24 @@ interface Work {
   readonly changed: () => void;
   /** True of what is NOCOW on purpose. */
   readonly isWanted: (path: string) => boolean;
+  /** True of all that the layout names. */
+  readonly isNamed: (path: string) => boolean;
 }
 
-function apply({ kernel, top, note, changed, isWanted }: Work, place: NocowPlace): void {
+/** True of a directory that holds more than what the layout names in it. */
+function holdsOthers(kernel: Kernel, fd: number, isNamed: (name: string) => boolean): boolean {
+  const enough = 16;
+  return kernel.readDirectory(fd, enough).some((name) => !isNamed(name));
+}
+
+function apply({ kernel, top, note, changed, isWanted, isNamed }: Work, place: NocowPlace): void {
   const { path, kind, action } = place;
   if (action === "clear") takeOffBelow(kernel, top, path, isWanted, changed);
   const open = kind === "file" ? openOrMakeFile : openOrMake;
   const fd = open(kernel, top, path, changed);
   withFd(kernel, fd, () => {
-    const holdsFiles =
-      action === "set" && kind === "directory" && kernel.readDirectory(fd, 1).length > 0;
+    const isGiven = action === "set" && kind === "directory";
+    const holdsFiles = isGiven && holdsOthers(kernel, fd, (name) => isNamed(`${path}/${name}`));
     changeFlag(kernel, fd, path, kind !== "plain", changed);
     if (holdsFiles) {
       note(
@@ -291,6 +299,7 @@ export function applyNocow(
   note: (text: string) => void,
 ): StepResult {
   const isWanted = isDatabaseOf(layout);
+  const named = new Set(layout.entries.flatMap(pathsOf).map(({ path }) => path));
   let isChanged = false;
   const work: Work = {
     kernel,
@@ -300,6 +309,7 @@ export function applyNocow(
       isChanged = true;
     },
     isWanted,
+    isNamed: (path) => named.has(path),
   };
   const done = places.filter(isDue).filter((place) => {
     try {

@@ -148,7 +148,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     readOnlySubvolumes: subvolumes.readOnly,
     wronglyNocow: subvolumes.wronglyNocow,
     full: subvolumes.full,
-    databaseFiles: layout.entries.flatMap(({ subvolume, noCopyOnWriteFiles }) =>
+    databaseFiles: context.layout.entries.flatMap(({ subvolume, noCopyOnWriteFiles }) =>
       noCopyOnWriteFiles.map((file) => `${subvolume}/${file}`),
     ),
     isPartlyHidden: isHidden || subvolumes.isHidden,

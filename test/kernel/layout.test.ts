@@ -30,7 +30,7 @@ interface LayoutFile {
   readonly subvolumes: readonly {
     readonly name: string;
     readonly path: string;
-    readonly nocow?: readonly string[];
+    readonly nocow?: readonly (string | { readonly file: string })[];
   }[];
 }
 
@@ -54,7 +54,9 @@ function expectBroughtUp(box: Sandbox, layout: LayoutFile, { device }: Disk): vo
   const found = mountsUnder(box.root).filter(({ source }) => source === device);
   expect(found.map(({ root, path }) => `${root} ${path}`)).toEqual(mountsOf(box, layout));
   for (const { path, nocow = [] } of layout.subvolumes) {
-    for (const folder of nocow) expectNocow(join(box.root, path, folder));
+    for (const place of nocow) {
+      expectNocow(join(box.root, path, typeof place === "string" ? place : place.file));
+    }
   }
 }
 

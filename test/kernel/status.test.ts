@@ -252,12 +252,12 @@ test("of a volume that is up tells everything, and changes nothing", async () =>
     ),
   );
   expect(answer.subvolumes).toEqual(
-    layout.map(({ name, path, nocow }) => ({
+    layout.map(({ name, path, nocow, files }) => ({
       name,
       id: ids.get(name) ?? null,
       path: join(box.root, path),
       mounted: true,
-      nocow: nocow.map((directory) => ({ directory, set: true })),
+      nocow: [...nocow, ...files].map((directory) => ({ directory, set: true })),
     })),
   );
   const lines = await statusLines(box, ["--device", device]);

@@ -233,7 +233,7 @@ describe("the places of a layout", () => {
   });
 
   test("files that were there before the flag keep copy-on-write, and the report says so", () => {
-    const { look, apply, notes } = volume({ ...allRight, "@a/one": {} });
+    const { look, apply, notes } = volume({ ...allRight, "@a/one": {}, "@a/one/meta.db": file });
     expect(apply(look()).outcome).toBe("changed");
     expect(notes).toEqual([expect.stringMatching(/@a\/one.*keep copy-on-write/)]);
   });

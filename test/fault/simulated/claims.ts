@@ -43,7 +43,8 @@ export function nothingLost(before: World, after: World, scene: Scene, touched: 
       now?.kind === entry.kind &&
       (now.kind !== "directory" ||
         entry.kind !== "directory" ||
-        (now.flags & entry.flags) === (plainPaths.includes(path) ? 0 : entry.flags));
+        plainPaths.includes(path) ||
+        (now.flags & entry.flags) === entry.flags);
     if (!isThere) broken.push(`${path || "the filesystem"} is lost`);
   }
   return broken;
