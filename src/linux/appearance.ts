@@ -88,7 +88,7 @@ export function waitForAppearance<T>(
     isPolling = true;
   };
   const uevents = openedOrNull(() => kernel.openUevents(), poll);
-  const inotify = paths.length === 0 ? null : openedOrNull(() => kernel.openInotify(), poll);
+  const inotify = openedOrNull(() => kernel.openInotify(), poll);
   const fds = [uevents, inotify].filter((fd) => fd !== null);
   try {
     for (;;) {
