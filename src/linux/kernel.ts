@@ -70,6 +70,10 @@ export interface Kernel {
   tryLock(fd: number): boolean;
   mount(source: string, target: string, type: string, flags: number, data: string): void;
   unmount(target: string, flags: number): void;
+  /** fsopen(2): a descriptor in which the options of a mount are put together, without a device. */
+  fsopen(type: string): number;
+  /** fsconfig(2), FSCONFIG_SET_STRING, or FSCONFIG_SET_FLAG where `value` is null. EINVAL: not this one. */
+  fsconfig(context: number, name: string, value: string | null): void;
   /** A socket that receives the kernel's uevents (netlink(7), NETLINK_KOBJECT_UEVENT). */
   openUevents(): number;
   /** An inotify(7) descriptor. */

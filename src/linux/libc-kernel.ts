@@ -6,8 +6,10 @@ import { asPointer, openCommon, openRare } from "./libc.ts";
 import { i32, raw, struct, u16, u32, u64 } from "./struct.ts";
 import { cString, fromUtf8, textUntilNul } from "./text.ts";
 
-/** asm-generic/unistd.h; these two have one number on every architecture, or are named. */
+/** asm-generic/unistd.h; these have one number on every architecture, or are named. */
 const SYS_openat2 = 437;
+const SYS_fsopen = 430;
+const SYS_fsconfig = 431;
 const SYS_rt_sigaction = process.arch === "arm64" ? 134 : 13;
 const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
 const SYS_fcntl = process.arch === "arm64" ? 25 : 72;
@@ -77,6 +79,11 @@ const SA_NOCLDWAIT = 2n;
 /** asm-generic/signal.h, struct sigaction of the kernel: libc has one of its own, and keeps signals for itself. */
 const kernelSigaction = struct(32, { handler: u64(0), flags: u64(8) });
 const signalSetBytes = 8;
+
+/** linux/mount.h */
+const FSOPEN_CLOEXEC = 1;
+const FSCONFIG_SET_FLAG = 0;
+const FSCONFIG_SET_STRING = 1;
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
@@ -321,6 +328,27 @@ export class LibcKernel implements Kernel {
 
   unmount(target: string, flags: number): void {
     this.#check(this.#rare.umount2(cString(target), flags), "umount2", target);
+  }
+
+  fsopen(type: string): number {
+    const name = cString(type);
+    const result = this.#rare.syscall(
+      SYS_fsopen,
+      name,
+      asPointer(FSOPEN_CLOEXEC),
+      null,
+      null,
+      null,
+    );
+    return this.#check(result, "fsopen", type);
+  }
+
+  fsconfig(context: number, name: string, value: string | null): void {
+    const command = asPointer(value === null ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING);
+    const text = value === null ? null : cString(value);
+    const fd = asPointer(context);
+    const result = this.#rare.syscall(SYS_fsconfig, fd, command, cString(name), text, null);
+    this.#check(result, "fsconfig", name);
   }
 
   openUevents(): number {

@@ -22,6 +22,8 @@ const common = {
 } as const;
 
 const rare = {
+  /** Of machine words, for calls that not every C library has a function for. */
+  syscall: { args: [ssize, ptr, ptr, ptr, ptr, ptr], returns: ssize },
   pwrite: { args: [int, ptr, size, ssize], returns: ssize },
   fsync: { args: [int], returns: int },
   syncfs: { args: [int], returns: int },

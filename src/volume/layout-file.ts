@@ -4,6 +4,7 @@ import { readExactly, statFd, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
+import { optionProblem } from "./mount-options.ts";
 
 /** A table of a hundred subvolumes has 20 KiB. */
 const fileLimitBytes = 1024 * 1024;
@@ -63,6 +64,10 @@ const mountOption = v.pipe(
   v.regex(
     new RegExp(`^(?!(?:${forbiddenOptions})(?:=|$))[a-z0-9_-]+(?:=[A-Za-z0-9:._-]+)?$`),
     "is not a filesystem-wide mount option of Btrfs that may be set here",
+  ),
+  v.check(
+    (option) => optionProblem(option) === null,
+    ({ input }) => optionProblem(input) ?? "",
   ),
 );
 

@@ -19,6 +19,7 @@ import { assertNoSeed, decideFilesystem, type FilesystemAction } from "./filesys
 import { findMkfs } from "./format.ts";
 import { assertRoom, spaceWarning } from "./host-space.ts";
 import { mountError } from "./mount.ts";
+import { assertMountOptions } from "./mount-options.ts";
 import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
 import { lookAtPlaces, type Places } from "./places.ts";
 import type { Source } from "./source.ts";
@@ -117,6 +118,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     assertRoom(source.hostSpace());
     findMkfs(kernel);
     assertBtrfsInKernel(context);
+    assertMountOptions(kernel, context.layout);
   }
   if (verdict.kind === "mounted") {
     assertNoMountedSeed(source);

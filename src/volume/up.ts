@@ -7,6 +7,7 @@ import { type Context, closeAll, newContext, type Progress } from "./context.ts"
 import { VolumeError } from "./error.ts";
 import { asNoSpace } from "./host-space.ts";
 import { mountError } from "./mount.ts";
+import { refusedOption, wrongOption } from "./mount-options.ts";
 import { MountJournal } from "./mount-journal.ts";
 import { applyNocow, lookAtNocow } from "./nocow.ts";
 import type { VolumeOptions } from "./options.ts";
@@ -213,6 +214,8 @@ function mountWhole(
     journal.mount(root, whole, source.mountPath, data);
   } catch (error) {
     if (!(error instanceof SystemError) || error.call !== "mount") throw error;
+    const option = isErrno(error, Errno.EINVAL) ? refusedOption(kernel, layout) : null;
+    if (option !== null) throw wrongOption(`this kernel does not take ${option}`);
     const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
     const refused = mountError(kernel, source.path, superblock, error);
     if (superblock === null || !isErrno(error, ...faults)) throw refused;

@@ -327,6 +327,15 @@ export class SimulatedKernel implements Kernel {
     unmountFilesystem(this.world, place, target, flags, isOpen);
   }
 
+  /** A kernel before 6.8, which looks at the options only when it mounts. */
+  fsopen(type: string): number {
+    return this.#fail("fsopen", Errno.ENOSYS, type);
+  }
+
+  fsconfig(_context: number, name: string): void {
+    this.#fail("fsconfig", Errno.EBADF, name);
+  }
+
   openUevents(): number {
     return this.#add("uevents", topOf(this.world), 0, { kind: "events" });
   }
