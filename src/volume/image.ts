@@ -2,6 +2,7 @@ import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import {
   AT_SYMLINK_NOFOLLOW,
+  type FileStatus,
   isRegularFile,
   type Kernel,
   O_CREAT,
@@ -19,6 +20,7 @@ import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { lockImage } from "./image-locks.ts";
 import { lock } from "./lock.ts";
+import { quoted } from "./shell-words.ts";
 import { sizeText } from "./size.ts";
 
 /** A file used as a disk, open and locked. */
@@ -222,6 +224,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
       }
+      noteOtherWriters(kernel, path, status, request.note);
       const wantedBytes = decideImageBytes(fileBytes, request);
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
@@ -234,6 +237,29 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         kernel.close(fd);
       }
     }
+  }
+}
+
+const writableByOthers = 0o022;
+
+/** Whoever may write to the image can put anything into the volume, programs of root's too. */
+function noteOtherWriters(
+  kernel: Kernel,
+  path: string,
+  { owner, mode }: FileStatus,
+  note: (text: string) => void,
+): void {
+  if (owner !== 0 && owner !== kernel.geteuid()) {
+    note(
+      `the image ${path} belongs to the user ${owner}, who can change anything in the volume; ` +
+        `to keep it to root: chown root ${quoted(path)}`,
+    );
+  }
+  if ((mode & writableByOthers) !== 0) {
+    note(
+      `others may write to the image ${path}, and so change anything in the volume; ` +
+        `to keep it to its owner: chmod go-w ${quoted(path)}`,
+    );
   }
 }
 

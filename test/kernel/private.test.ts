@@ -7,6 +7,7 @@ import { GiB } from "../kit/image.ts";
 import { mountsUnder } from "../kit/mountinfo.ts";
 import { stepOutcomes } from "../kit/report.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { status } from "../kit/status.ts";
 import { expectMounted, permissions, rawOf } from "../kit/volume.ts";
 
 const sandbox = useSandbox();
@@ -98,6 +99,31 @@ test.each<[string, string, string, string, string]>([
   expect(permissions(join(box.root, holder))).toBe(mode);
   expect(permissions(join(box.root, holder.split("/")[0] ?? ""))).toBe("755");
   await down(box, ...args);
+});
+
+test.each<[string, readonly string[], RegExp]>([
+  ["another user owns", ["chown", "65534"], /belongs to the user 65534.*chown root/],
+  ["every user may write to", ["chmod", "666"], /others may write.*chmod go-w/],
+  ["a group may write to", ["chmod", "660"], /others may write.*chmod go-w/],
+])("an image that %s is a note, and what it says helps", async (_, [how = "", what = ""], said) => {
+  const box = sandbox();
+  const image = box.image(GiB, "my disk.img");
+  command(how, what, image);
+  expect((await plan(box, "--image", image)).notes).toEqual([expect.stringMatching(said)]);
+  const { notes } = await up(box, "--image", image);
+  expect(notes).toEqual([expect.stringMatching(said)]);
+  expect((await status(box, ["--image", image])).notes).toEqual([expect.stringMatching(said)]);
+  const [fix = ""] = /ch(?:own|mod) .*$/.exec(notes[0] ?? "") ?? [];
+  command("sh", "-e", "-c", fix);
+  expect((await up(box, "--image", image)).notes).toBeEmpty();
+});
+
+test("an image that this run makes, and one that others may only read, are no note", async () => {
+  const box = sandbox();
+  const image = box.path("new.img");
+  expect((await up(box, "--image", image, "--size", "1G")).notes).toBeEmpty();
+  command("chmod", "644", image);
+  expect((await up(box, "--image", image)).notes).toBeEmpty();
 });
 
 test("of another layout, a directory that somebody made stays as it is", async () => {
