@@ -9,7 +9,7 @@ import { LibcKernel } from "./linux/libc-kernel.ts";
 export async function runProgram(argv: readonly string[]): Promise<number> {
   let kernel: LibcKernel;
   try {
-    kernel = new LibcKernel();
+    kernel = new LibcKernel("/proc/self/exe");
   } catch (error) {
     if (!(error instanceof UnreachableKernel)) throw error;
     const { reportUnreachable } = await import("./cli/unreachable.ts");

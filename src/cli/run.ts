@@ -35,6 +35,12 @@ async function dispatch(kernel: Kernel, argv: readonly string[]): Promise<number
       const { completionCommand } = await import("./completion-command.ts");
       return completionCommand(kernel, rest);
     }
+    // Not for people: this program starts itself so.
+    case "look": {
+      const { tellSlowLook } = await import("../volume/slow-look.ts");
+      tellSlowLook(kernel, rest, (line) => print(kernel, 1, line));
+      return 0;
+    }
     case "--help":
     case "-h":
     case "help": {

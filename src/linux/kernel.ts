@@ -89,6 +89,12 @@ export interface Kernel {
    */
   run(program: string, args: readonly string[], inherited: readonly number[]): ProgramResult;
   /**
+   * Starts this program once more with these words, and gives what it had printed when it ended, or when
+   * `waitMs` had passed and it was killed. For what may not answer. null where it cannot be started: a library
+   * has no program.
+   */
+  ask(words: readonly string[], waitMs: number): string | null;
+  /**
    * Runs `work` with every signal ignored that would end the program and can be: what is half done would
    * be worse than a moment's delay.
    */
@@ -121,6 +127,10 @@ export interface FilesystemSpace {
   readonly totalBytes: number;
   /** What a plain user may still write: some keep the rest for root. */
   readonly availableBytes: number;
+  /** Which kind it is (linux/magic.h). */
+  readonly magic: number;
+  /** The first of the two words of its id. */
+  readonly firstIdWord: number;
 }
 
 export interface ProgramResult {
@@ -164,6 +174,7 @@ export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOATIME = 1024;
 export const MNT_DETACH = 2;
+export const MNT_EXPIRE = 4;
 export const UMOUNT_NOFOLLOW = 8;
 
 /** linux/stat.h */

@@ -38,9 +38,11 @@ const STATX_MNT_ID = 0x1000;
 
 /** asm-generic/statfs.h, struct statfs of 64-bit machines; counts of blocks. */
 const statfsFields = struct(120, {
+  magic: u32(0),
   blockBytes: u64(8),
   blocks: u64(16),
   availableBlocks: u64(32),
+  firstIdWord: u32(56),
 });
 
 /** linux/netlink.h, struct sockaddr_nl; group 1 is the kernel's own broadcast. */
@@ -117,14 +119,23 @@ const scratch = (sizeBytes: number): { bytes: Uint8Array; view: DataView } => {
   return { bytes, view: new DataView(bytes.buffer) };
 };
 
+/** What a started program finds: only what it needs to find others. */
+const cleanEnvironment = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" };
+
 /** Linux through libc and bun:ffi. One is enough for a process; it holds no state but the library. */
 export class LibcKernel implements Kernel {
+  /** The path that starts this program; null in a library. */
+  readonly #program: string | null;
   readonly #libc = openCommon();
   #opened: ReturnType<typeof openRare> | undefined;
   readonly #errno = this.#libc.__errno_location();
   readonly #openHow = scratch(openHow.sizeBytes);
   readonly #statx = scratch(statxFields.sizeBytes);
   readonly #names = new Uint8Array(new ArrayBuffer(nameBufferBytes));
+
+  constructor(program: string | null = null) {
+    this.#program = program;
+  }
 
   get #rare(): ReturnType<typeof openRare> {
     this.#opened ??= openRare();
@@ -298,8 +309,9 @@ export class LibcKernel implements Kernel {
   fstatfs(fd: number): FilesystemSpace {
     const buffer = statfsFields.encode({});
     this.#retried("fstatfs", undefined, () => this.#libc.syscall(SYS_fstatfs, fd, buffer, null, 0));
-    const { blockBytes, blocks, availableBlocks } = statfsFields.decode(buffer);
+    const { blockBytes, blocks, availableBlocks, ...kind } = statfsFields.decode(buffer);
     return {
+      ...kind,
       totalBytes: Number(blocks * blockBytes),
       availableBytes: Number(availableBlocks * blockBytes),
     };
@@ -403,7 +415,7 @@ export class LibcKernel implements Kernel {
         Bun.spawnSync([program, ...args], {
           // mkfs.btrfs looks for the sources of all mounts ("tmpfs", "proc") in its working directory.
           cwd: "/",
-          env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+          env: cleanEnvironment,
           stdio: ["ignore", "pipe", "pipe", ...inherited],
         }),
       ),
@@ -413,6 +425,23 @@ export class LibcKernel implements Kernel {
       signal: child.signalCode === undefined ? null : String(child.signalCode),
       output: `${child.stdout.toString()}${child.stderr.toString()}`,
     };
+  }
+
+  ask(words: readonly string[], waitMs: number): string | null {
+    const program = this.#program;
+    if (program === null || waitMs <= 0) return null;
+    const child = this.#waitingForChildren(() =>
+      spawned(program, () =>
+        Bun.spawnSync([program, ...words], {
+          cwd: "/",
+          env: cleanEnvironment,
+          stdio: ["ignore", "pipe", "ignore"],
+          timeout: Math.ceil(waitMs),
+          killSignal: "SIGKILL",
+        }),
+      ),
+    );
+    return child.stdout.toString();
   }
 
   uninterrupted<T>(work: () => T): T {

@@ -1,138 +1,146 @@
+import type { Deadline } from "../linux/deadline.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { unescaped } from "../linux/escapes.ts";
-import { namesIn, readTextOrNull } from "../linux/files.ts";
-import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
-import { type Mount, mountLines } from "../linux/mountinfo.ts";
+import { namesIn, readTextOrNull, withFd } from "../linux/files.ts";
+import {
+  AT_FDCWD,
+  AT_STATX_DONT_SYNC,
+  type Kernel,
+  O_DIRECTORY,
+  O_RDONLY,
+} from "../linux/kernel.ts";
+import type { Mount } from "../linux/mountinfo.ts";
+import { ownProcessId, processIds, processText, threadFolders } from "../linux/processes.ts";
 
-/** Somebody who keeps a filesystem in use. */
+/** Somebody who keeps a mount in use. */
 export interface Holder {
   /** "process 4711 (dockerd)", "loop device /dev/loop3" */
   readonly who: string;
   /** "works in it", "has a file of it open" */
   readonly how: string;
-  /** It only lives in a mount namespace that has a copy of the mounts. */
-  readonly onlyByCopy: boolean;
 }
 
-/** A table that may belong to a process that has just ended. */
-function mountsOf(kernel: Kernel, pid: number | "self"): readonly Mount[] {
-  try {
-    const mounts: Mount[] = [];
-    for (const line of mountLines(kernel, `/proc/${pid}`)) mounts.push(line.mount);
-    return mounts;
-  } catch (error) {
-    if (isErrno(error, Errno.ENOENT, Errno.EINVAL, Errno.EACCES, Errno.ESRCH)) return [];
-    throw error;
-  }
+/** Whether a link of /proc/PID leads into one of the mounts, without opening or asking what it leads to. */
+type LeadsInside = (link: string) => boolean;
+
+function leadsInto(kernel: Kernel, mounts: ReadonlySet<number>): LeadsInside {
+  return (link) => {
+    try {
+      return mounts.has(kernel.statx(AT_FDCWD, link, AT_STATX_DONT_SYNC).mountId);
+    } catch (error) {
+      // The process or the file is gone, it is a kernel thread, or its filesystem is dead.
+      if (error instanceof SystemError) return false;
+      throw error;
+    }
+  };
 }
 
-/** The mount that a link of /proc/PID leads to, without opening or asking what it leads to. */
-function mountIdOf(kernel: Kernel, link: string): number | null {
-  try {
-    return kernel.statx(AT_FDCWD, link, AT_STATX_DONT_SYNC).mountId;
-  } catch (error) {
-    // The process or the file is gone, it is a kernel thread, or its filesystem is dead.
-    if (error instanceof SystemError) return null;
-    throw error;
-  }
+/** What a thread has for itself, or shares with the others of its process. */
+function useByPlace(folder: string, isInside: LeadsInside): string | null {
+  if (isInside(`${folder}/cwd`)) return "works in it";
+  if (isInside(`${folder}/root`)) return "has its root in it";
+  return isInside(`${folder}/exe`) ? "is a program on it" : null;
 }
 
-function listing(kernel: Kernel, path: string): string[] {
-  try {
-    return namesIn(kernel, path);
-  } catch (error) {
-    if (isErrno(error, Errno.EACCES, Errno.EPERM, Errno.ESRCH)) return [];
-    throw error;
-  }
-}
-
-/** How a process uses one of these mounts; null when it does not. */
-function useBy(
+/** A process may have a million files open, so their names are read a few at a time. */
+function hasFileInside(
   kernel: Kernel,
-  pid: number,
-  isOurs: (mountId: number | null) => boolean,
-): string | null {
-  const leadsToUs = (link: string): boolean => isOurs(mountIdOf(kernel, `/proc/${pid}/${link}`));
-  if (leadsToUs("cwd")) return "works in it";
-  if (leadsToUs("root")) return "has its root in it";
-  if (leadsToUs("exe")) return "is a program on it";
-  if (listing(kernel, `/proc/${pid}/fd`).some((fd) => leadsToUs(`fd/${fd}`))) {
-    return "has a file of it open";
+  folder: string,
+  isInside: LeadsInside,
+  until: Deadline,
+): boolean {
+  try {
+    return withFd(kernel, kernel.open(folder, O_RDONLY | O_DIRECTORY), (fd) => {
+      for (;;) {
+        const names = kernel.readDirectory(fd, 1);
+        if (names.length === 0 || until.isOver) return false;
+        if (names.some((name) => isInside(`${folder}/${name}`))) return true;
+      }
+    });
+  } catch (error) {
+    const { ENOENT, EACCES, EPERM, ESRCH, EINVAL } = Errno;
+    if (isErrno(error, ENOENT, EACCES, EPERM, ESRCH, EINVAL)) return false;
+    throw error;
   }
-  if (listing(kernel, `/proc/${pid}/map_files`).some((map) => leadsToUs(`map_files/${map}`))) {
-    return "has a file of it mapped";
-  }
-  return null;
 }
 
-/** The processes, in every mount namespace, that keep the filesystem of these mounts in use. */
-export function holdersOf(kernel: Kernel, isOurs: (mount: Mount) => boolean): readonly Holder[] {
-  const ownNamespace = kernel.readlink("/proc/self/ns/mnt");
-  const self = kernel.readlink("/proc/self");
-  const pids = namesIn(kernel, "/proc").filter((name) => /^\d+$/.test(name) && name !== self);
+type Look = (folder: string) => string | null;
 
-  // Ids of mounts are unique over all namespaces; processes of one namespace share a table.
-  const mountsIn = new Map<string, ReadonlySet<number>>();
-  const ofPid = new Map<number, string>();
-  for (const pid of pids.map(Number)) {
-    const namespace = namespaceOf(kernel, pid);
-    if (namespace === null) continue;
-    ofPid.set(pid, namespace);
-    if (mountsIn.has(namespace)) continue;
-    const ours = mountsOf(kernel, pid).filter(isOurs);
-    mountsIn.set(namespace, new Set(ours.map(({ id }) => id)));
-  }
-  const ids = new Set([...mountsIn.values()].flatMap((set) => [...set]));
-
+/** What one look at the first thread of each process, or at the others, finds. */
+function found(kernel: Kernel, look: Look, isFirst: boolean, until: Deadline): readonly Holder[] {
+  const self = ownProcessId(kernel);
   const holders: Holder[] = [];
-  for (const [pid, namespace] of ofPid) {
-    const use = useBy(kernel, pid, (id) => id !== null && ids.has(id));
-    const keepsCopy = namespace !== ownNamespace && (mountsIn.get(namespace)?.size ?? 0) > 0;
-    const how = use ?? (keepsCopy ? "has it mounted in another mount namespace" : null);
-    if (how === null) continue;
-    holders.push({ who: processText(kernel, pid), how, onlyByCopy: use === null });
+  for (const pid of processIds(kernel)) {
+    if (until.isOver) break;
+    const folders = threadFolders(kernel, pid);
+    const how = (isFirst ? folders.slice(0, 1) : folders.slice(1))
+      .map(look)
+      .find((use) => use !== null);
+    if (how === undefined || how === null) continue;
+    holders.push({ who: pid === self ? "this command itself" : processText(kernel, pid), how });
   }
   return holders;
 }
 
-function namespaceOf(kernel: Kernel, pid: number): string | null {
-  try {
-    return kernel.readlink(`/proc/${pid}/ns/mnt`);
-  } catch (error) {
-    if (isErrno(error, Errno.ENOENT, Errno.EACCES, Errno.EPERM, Errno.ESRCH)) return null;
-    throw error;
+/**
+ * The processes that keep one of these mounts in use, as far as that can be seen without waiting for anybody: not
+ * who only has a file of it mapped, because the map of a process may be locked for good. What is
+ * quick to ask is asked first, and who is found so is enough.
+ */
+export function processesIn(
+  kernel: Kernel,
+  mountIds: ReadonlySet<number>,
+  until: Deadline,
+): readonly Holder[] {
+  const isInside = leadsInto(kernel, mountIds);
+  const place: Look = (folder) => useByPlace(folder, isInside);
+  const file: Look = (folder) =>
+    hasFileInside(kernel, `${folder}/fd`, isInside, until) ? "has a file of it open" : null;
+  // Threads have one table of files and one working directory together, unless one took its own.
+  const looks: readonly (readonly [Look, isFirst: boolean])[] = [
+    [(folder) => place(folder) ?? file(folder), true],
+    [place, false],
+    [file, false],
+  ];
+  for (const [look, isFirst] of looks) {
+    const holders = found(kernel, look, isFirst, until);
+    if (holders.length > 0) return holders;
   }
+  return [];
 }
 
-const processText = (kernel: Kernel, pid: number): string =>
-  `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
+const isBelow = (file: string, mounts: readonly Mount[]): boolean =>
+  mounts.some(({ path }) => file.startsWith(`${path}/`));
 
-const isBelow = (file: string, paths: readonly string[]): boolean =>
-  paths.some((path) => file.startsWith(`${path}/`));
-
-/** Loop devices whose backing file is below one of these paths: the kernel itself keeps the file open. */
-export function loopsBelow(kernel: Kernel, paths: readonly string[]): readonly Holder[] {
+/** Loop devices whose backing file is in one of these mounts: the kernel itself keeps the file open. */
+export function loopsIn(kernel: Kernel, mounts: readonly Mount[]): readonly Holder[] {
   return namesIn(kernel, "/sys/block").flatMap((name) => {
     const file = readTextOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
-    return file !== null && isBelow(file, paths)
-      ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}`, onlyByCopy: false }]
+    return file !== null && isBelow(file, mounts)
+      ? [{ who: `loop device /dev/${name}`, how: `is backed by ${file}` }]
       : [];
   });
 }
 
-/** Files below one of these paths that the kernel swaps to (proc_swaps(5)): no process has them open. */
-export function swapsBelow(kernel: Kernel, paths: readonly string[]): readonly Holder[] {
+/** Files in these mounts that the kernel swaps to (proc_swaps(5)): no process has them open. */
+export function swapsIn(kernel: Kernel, mounts: readonly Mount[]): readonly Holder[] {
   const [, ...lines] = (readTextOrNull(kernel, "/proc/swaps") ?? "").split("\n");
   return lines
     .map((line) => unescaped(line.split(/\s/)[0] ?? ""))
-    .filter((file) => isBelow(file, paths))
-    .map((file) => ({ who: "the kernel", how: `swaps to ${file} (swapoff)`, onlyByCopy: false }));
+    .filter((file) => isBelow(file, mounts))
+    .map((file) => ({ who: "the kernel", how: `swaps to ${file} (swapoff)` }));
 }
 
 /** A sentence's worth of holders; the rest is counted. */
-export function holdersText(holders: readonly Holder[]): string {
+export const holdersText = (holders: readonly Holder[]): string =>
+  some(
+    holders.map(({ who, how }) => `${who} ${how}`),
+    "; ",
+  );
+
+/** So many of a list as a person reads, and how many more there are. */
+export function some(names: readonly string[], separator: string): string {
   const limit = 8;
-  const named = holders.slice(0, limit).map(({ who, how }) => `${who} ${how}`);
-  const more = holders.length > limit ? [`${holders.length - limit} more`] : [];
-  return [...named, ...more].join("; ");
+  const rest = names.length - limit;
+  return [...names.slice(0, limit), ...(rest > 0 ? [`${rest} more`] : [])].join(separator);
 }

@@ -22,12 +22,33 @@ import { VolumeError } from "./error.ts";
 import { mountPointMode } from "./raw-place.ts";
 import type { Root, Target } from "./targets.ts";
 
+/** linux/mount.h: the flag of each option that a mount has for itself, as the mount table shows it. */
+const flagsOfOptions: Readonly<Record<string, number>> = {
+  ro: 1,
+  nosuid: MS_NOSUID,
+  nodev: MS_NODEV,
+  noexec: 8,
+  nosymfollow: 256,
+  noatime: MS_NOATIME,
+  nodiratime: 2048,
+  relatime: 1 << 21,
+};
+/** The table shows nothing of a mount that writes down every access. */
+const MS_STRICTATIME = 1 << 24;
+
+/** The flags with which mount(2) makes a mount of these options again. */
+export function mountFlags(options: readonly string[]): number {
+  const hasRule = options.includes("noatime") || options.includes("relatime");
+  const flags = options.map((option) => flagsOfOptions[option] ?? 0);
+  return flags.reduce((all, flag) => all | flag, hasRule ? 0 : MS_STRICTATIME);
+}
+
 /** The whole filesystem is mounted for the agent, which starts no program there and opens no device. */
 const flagsOf = ({ subvolume }: Target): number =>
   subvolume === "" ? MS_NOATIME | MS_NOSUID | MS_NODEV : MS_NOATIME;
 
 /** A directory that is open, and a name in it: a place that stays the same while paths to it change. */
-interface Spot {
+export interface Spot {
   readonly parent: number;
   readonly name: string;
 }
@@ -67,7 +88,7 @@ export class MountJournal {
   }
 
   /** Makes the target's directory where it is missing, mounts on it, and remembers. */
-  mount(root: Root, target: Target, device: string, data: string): void {
+  mount(root: Root, target: Target, device: string, data: string, flags = flagsOf(target)): void {
     const kernel = this.#kernel;
     const [parentPath, name] = splitPath(target.relativePath);
     const parent = makeParent(kernel, root.fd, parentPath, target);
@@ -75,7 +96,7 @@ export class MountJournal {
     try {
       withFd(kernel, makeTargetDirectory(kernel, parent, name, target), (fd) => {
         // Through the descriptor: whoever swaps a directory for a link now is too late.
-        kernel.mount(device, procPath(fd), "btrfs", flagsOf(target), data);
+        kernel.mount(device, procPath(fd), "btrfs", flags, data);
         isMade = true;
         this.#made.push({ parent, name, target });
         if (isInPlace(kernel, root, target, { parent, name })) return;
@@ -105,12 +126,17 @@ export class MountJournal {
     for (const { parent } of this.#made.splice(0)) this.#kernel.close(parent);
   }
 
-  /** Unmounts what was mounted, and gives what would not go. */
-  undo(): readonly StillMounted[] {
+  /**
+   * Unmounts what was mounted, and gives what would not go. What somebody has in use already is hidden from all
+   * others (MNT_DETACH), and `inUse` is told before, because then nobody can say any more who that is.
+   */
+  undo(
+    inUse: (target: Target, mountId: number) => void = () => undefined,
+  ): readonly StillMounted[] {
     const left: StillMounted[] = [];
     for (const spot of this.#made.splice(0).reverse()) {
       try {
-        withFd(this.#kernel, spot.parent, () => this.#unmount(spot));
+        withFd(this.#kernel, spot.parent, () => this.#unmount(spot, inUse));
       } catch (error) {
         left.push({ target: spot.target, reason: reasonOf(error) });
       }
@@ -118,12 +144,15 @@ export class MountJournal {
     return left;
   }
 
-  #unmount(spot: Spot): void {
+  #unmount(
+    spot: Spot & { readonly target: Target },
+    inUse: (target: Target, mountId: number) => void,
+  ): void {
     try {
       unmountAt(this.#kernel, spot);
     } catch (error) {
-      // Somebody walked in already; out of sight it does no harm.
       if (!isErrno(error, Errno.EBUSY)) throw error;
+      inUse(spot.target, mountIdAt(this.#kernel, spot));
       unmountAt(this.#kernel, spot, MNT_DETACH);
     }
   }

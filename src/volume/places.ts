@@ -9,12 +9,15 @@ import {
 import { isReadOnly, type Mount, type MountTable, readMounts } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { some } from "./holders.ts";
+import { keepersOf } from "./keepers.ts";
 import type { Layout } from "./layout.ts";
 import { deviationsOf } from "./options-in-force.ts";
 import { filesystemDevice } from "./ours.ts";
 import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
-import { openSite } from "./site.ts";
+import { quoted } from "./shell-words.ts";
+import { openSite, placesOf } from "./site.ts";
 import type { Source } from "./source.ts";
 import { receivedNote } from "./subvolumes.ts";
 import {
@@ -38,14 +41,17 @@ export interface Places {
   readonly missing: ReadonlySet<Target>;
   /** Others than root may look into the directory that holds the mount of the whole filesystem. */
   readonly isOpenToAll: boolean;
-  /** Every mount of the filesystem in this mount namespace. */
+  /** Mounts of the filesystem in this mount namespace, all of them or so many as matter. */
   readonly mounts: readonly Mount[];
+  /** What keeps the filesystem mounted where this mount namespace has no mount of it; null where it has. */
+  readonly keptBy: string | null;
 }
 
 /** Looks at every mount point. Throws `target-occupied` when one cannot be used. */
 export function lookAtPlaces(context: Context, source: Source, verdict: Verdict): Places {
   const { kernel, options, layout } = context;
-  const { root, rootPath, targets, table } = openSite(context);
+  const site = openSite(context);
+  const { root, rootPath, targets, table } = site;
   const filesystem =
     verdict.kind === "mounted"
       ? filesystemDevice(kernel, table.all(), source.device.nodeDevice, verdict.uuid)
@@ -58,8 +64,15 @@ export function lookAtPlaces(context: Context, source: Source, verdict: Verdict)
   const [whole, ...subvolumes] = targets;
   const mounts = table.all().filter(({ device }) => device === filesystem);
   assertNotReadOnly(mounts);
+  if (missing.length === targets.length) assertNoOtherRoot(source.path, layout, mounts);
+  const { nodeDevice } = source.isAttached ? source.device : { nodeDevice: "" };
+  const keptBy =
+    verdict.kind === "mounted" && mounts.length === 0
+      ? keepersOf(kernel, { uuid: verdict.uuid, filesystem, nodeDevice, inside: placesOf(site) })
+          .text
+      : null;
   const isOpenToAll = root !== null && isHolderOpen(kernel, root.fd, layout);
-  return { root, whole, subvolumes, missing: new Set(missing), isOpenToAll, mounts };
+  return { root, whole, subvolumes, missing: new Set(missing), isOpenToAll, mounts, keptBy };
 }
 
 function lookerAt(
@@ -98,16 +111,16 @@ export function assertWritable(kernel: Kernel, top: number, mounts: readonly Mou
 export function noteElsewhere(
   kernel: Kernel,
   top: number | null,
-  { whole, missing, mounts }: Places,
+  { whole, missing, mounts, keptBy }: Places,
   note: Context["note"],
 ): void {
   if (!missing.has(whole)) return;
   const [first] = mounts;
-  const where = first === undefined ? "in another mount namespace" : `at ${pathsOf(mounts)}`;
+  const where = keptBy === null ? ` at ${pathsOf(mounts)}` : `, because ${keptBy}`;
   const inForce = top === null ? first : mountOf(kernel, top);
   const options = inForce?.superOptions.filter((option) => !option.startsWith("subvol")).join(",");
   const shown = options === undefined ? "" : `, ${options}`;
-  note(`already mounted ${where}: the filesystem-wide options are those of that mount${shown}`);
+  note(`already mounted${where}: the filesystem-wide options are those of then${shown}`);
 }
 
 /** Says what to do about subvolumes that came with `btrfs receive`. */
@@ -132,6 +145,21 @@ export function noteDeviations(
   for (const { message, hint } of deviationsOf(layout, mounts, own)) note(`${message}; ${hint}`);
 }
 
+/**
+ * A volume has one place: of two sets of mounts, none could be taken down, for the other would stay. Who has mounted it
+ * once somewhere else for himself is not meant, but the place where `up` puts the whole filesystem.
+ */
+function assertNoOtherRoot(device: string, { rawPath }: Layout, mounts: readonly Mount[]): void {
+  const other = mounts.find(({ root, path }) => root === "/" && path.endsWith(rawPath));
+  if (other === undefined) return;
+  const otherRoot = other.path.slice(0, -rawPath.length);
+  const option = otherRoot === "" ? "" : ` --root ${quoted(otherRoot)}`;
+  const where = otherRoot === "" ? "at the root of this machine" : `below ${otherRoot}`;
+  throw new VolumeError("busy", `${device} is up already ${where}, and a volume has one place`, {
+    hint: `use it there, or take it down first: volume down${option}`,
+  });
+}
+
 /** A filesystem that is mounted read-only somewhere is not made writable behind the back of who did that. */
 function assertNotReadOnly(mounts: readonly Mount[]): void {
   const [mount] = mounts.filter(({ superOptions }) => superOptions.includes("ro"));
@@ -152,7 +180,11 @@ const mountOf = (kernel: Kernel, top: number): Mount | undefined => {
   return readMounts(kernel, ({ id }) => id === mountId)[0];
 };
 
-const pathsOf = (mounts: readonly Mount[]): string => mounts.map(({ path }) => path).join(", ");
+const pathsOf = (mounts: readonly Mount[]): string =>
+  some(
+    mounts.map(({ path }) => path),
+    ", ",
+  );
 
 /** The step `mount` as the report words it, the same in a plan and afterwards. */
 export function mountResult({ whole, missing, isOpenToAll }: Places): StepResult {

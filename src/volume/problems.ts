@@ -32,6 +32,7 @@ type OwnCode =
   | "wrongly-nocow"
   | "partial"
   | "down"
+  | "elsewhere"
   | "same-disk";
 
 /** A reason with its advice, as errors carry them. */
@@ -50,6 +51,8 @@ export interface HealthFacts {
   readonly stranger: Reason | null;
   /** Another device that shows the same bytes, and is mounted. */
   readonly twin: string | null;
+  /** What keeps it mounted though nothing of it is where it belongs; null where that is not so. */
+  readonly keptBy: string | null;
   /** What the filesystem has left that the image lies on. */
   readonly hostSpace: HostSpace | null;
   /** The image was deleted, and its loop device has the only copy. */
@@ -213,7 +216,7 @@ const missingDatabases: Find = ({ status: { subvolumes }, databaseFiles, isPartl
 };
 
 /** Daemons that run without their mount write to the disk below, and nobody finds it again. */
-const notUp: Find = ({ status, refusal, twin }) => {
+const notUp: Find = ({ status, refusal, twin, keptBy }) => {
   const { state, verdict, device } = status;
   if (state === "up") return [];
   if (state === "partial") {
@@ -222,6 +225,10 @@ const notUp: Find = ({ status, refusal, twin }) => {
   if (twin !== null) {
     const message = `${twin} is the same disk, and is mounted`;
     return critical("same-disk", message, `look at that one: --device ${twin}`);
+  }
+  if (keptBy !== null) {
+    const message = `${device} is mounted, but not where it belongs: ${keptBy}`;
+    return critical("elsewhere", message, "volume plan says whether it can be mounted there too");
   }
   if (refusal !== null) {
     return critical(refusal.code, refusal.message, refusal.hint ?? "volume plan says more");

@@ -2,6 +2,7 @@ import type { MountLine } from "../linux/mountinfo.ts";
 import { MountTable, waysTo } from "../linux/mountinfo.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import type { Inside } from "./overlay.ts";
 import { automountOn, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
 
 /** Where the volume belongs, as it is on this machine. */
@@ -58,3 +59,9 @@ function assertNoAutomount(table: MountTable, root: string): void {
     { hint: "mount what belongs there first, or name another directory with --root" },
   );
 }
+
+/** Where layers of overlays may lie though nothing is mounted there any more. */
+export const placesOf = ({ targets }: Site): Inside => ({
+  paths: targets.map(({ path }) => path),
+  mountIds: new Set(),
+});

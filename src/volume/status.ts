@@ -7,12 +7,13 @@ import { smallerDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem } from "./filesystem.ts";
+import { keepersOf } from "./keepers.ts";
 import { asItIs, type VolumeOptions } from "./options.ts";
 import { deviationsOf } from "./options-in-force.ts";
 import { filesystemDevice } from "./ours.ts";
 import { openTop } from "./places.ts";
 import { healthOf } from "./problems.ts";
-import { openSite } from "./site.ts";
+import { openSite, placesOf } from "./site.ts";
 import { openSource, type Source } from "./source.ts";
 import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookInside } from "./status-live.ts";
@@ -82,7 +83,8 @@ function findSource(context: Context): Found {
 function collect(context: Context, { source, absence, isHidden }: Found): Status {
   const { kernel, note } = context;
   const disk = source === null ? null : lookAtDisk(context, source);
-  const { root, targets, table } = openSite(context);
+  const site = openSite(context);
+  const { root, targets, table } = site;
   const found = new Map<Target, Mount | null>(
     targets.map((target) => [
       target,
@@ -138,11 +140,17 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     superblocks: disk?.copies ?? [],
     errors: live?.errors ?? null,
   };
+  const uuid = disk?.mountedUuid ?? null;
+  const living =
+    source === null || uuid === null
+      ? null
+      : { uuid, filesystem, nodeDevice: source.device.nodeDevice, inside: placesOf(site) };
   const health = healthOf({
     status: seen,
     refusal: absence ?? disk?.refusal ?? null,
     stranger: inside instanceof VolumeError ? inside : null,
     twin: disk?.twin ?? null,
+    keptBy: living !== null && mounted.length === 0 ? keepersOf(kernel, living).text : null,
     deletion: source?.deletion() ?? null,
     hostSpace,
     readOnlySubvolumes: subvolumes.readOnly,

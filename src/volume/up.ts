@@ -1,4 +1,5 @@
 import { filesystemInfo } from "../btrfs/ioctls.ts";
+import { Deadline } from "../linux/deadline.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
@@ -6,6 +7,7 @@ import { growToDevice, lookAtCapacity, noteSmallerDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { asNoSpace } from "./host-space.ts";
+import { holdersText, processesIn } from "./holders.ts";
 import { mountError } from "./mount.ts";
 import { refusedOption, wrongOption } from "./mount-options.ts";
 import { MountJournal } from "./mount-journal.ts";
@@ -67,14 +69,35 @@ export function up(kernel: Kernel, options: VolumeOptions, progress: Progress): 
 }
 
 /** Undoes the mounts, and no step goes on saying that it mounted something, unless that would not go. */
-function takeBack({ recorder, note }: Context, journal: MountJournal): void {
+function takeBack({ kernel, recorder, note }: Context, journal: MountJournal): void {
   if (journal.isEmpty) return;
-  const left = journal.undo();
+  const left = journal.undo(({ path }, mountId) => note(livesOn(kernel, path, mountId)));
   for (const { target, reason } of left) note(`${target.path} is still mounted: ${reason}`);
   const subvolumes = left.map(({ target }) => target).filter(({ subvolume }) => subvolume !== "");
   if (subvolumes.length === left.length) recorder.retract("mount");
   if (subvolumes.length === 0) recorder.retract("mountpoints");
   recorder.mounts = mountReports({ subvolumes });
+}
+
+const lookMs = 500;
+
+/** Somebody was quicker, and has a mount in use that is taken back: what that means. */
+function livesOn(kernel: Kernel, path: string, mountId: number): string {
+  const who = users(kernel, mountId);
+  return (
+    `ATTENTION: ${path} was in use when it was unmounted again after the failure${who === "" ? "" : `: ${who}`}. What has a file of it open ` +
+    "goes on writing to the volume, and keeps it mounted out of sight until it ends"
+  );
+}
+
+/** Whatever goes wrong here, the mount must go. */
+function users(kernel: Kernel, mountId: number): string {
+  try {
+    return holdersText(processesIn(kernel, new Set([mountId]), new Deadline(kernel, lookMs)));
+  } catch (error) {
+    if (error instanceof SystemError) return "";
+    throw error;
+  }
 }
 
 function bringUp(context: Context, source: Source, journal: MountJournal): void {

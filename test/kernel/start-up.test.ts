@@ -25,11 +25,12 @@ const boot = [
   ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
     inLinux,
   ),
-  ...["place", "struct", "text"].map(inLinux),
+  ...["deadline", "escapes", "place", "processes", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
   ...[
     "deleted-image",
     "file-formats",
+    "host-space",
     "image-locks",
     "in-use",
     "loop-disk",
@@ -37,6 +38,8 @@ const boot = [
     "shell-words",
     "signatures",
   ].map(inVolume),
+  // A filesystem that is mounted somewhere else already has to be told of, and so has what was quicker than a failure.
+  ...["elsewhere", "holders", "keepers", "overlay", "propagation", "slow-look"].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...[
     "mount",
@@ -49,7 +52,7 @@ const boot = [
     "raw-place",
     "repair",
   ].map(inVolume),
-  ...["report", "root-user", "selector", "settle", "size", "source"].map(inVolume),
+  ...["report", "root-user", "selector", "settle", "site", "size", "source"].map(inVolume),
   ...["subvolumes", "survey", "targets", "up", "verdict", "write"].map(inVolume),
 ];
 

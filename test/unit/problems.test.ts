@@ -36,6 +36,7 @@ const facts = (
   refusal: null,
   stranger: null,
   twin: null,
+  keptBy: null,
   readOnlySubvolumes: [],
   wronglyNocow: [],
   full: [],

@@ -296,7 +296,7 @@ export class SimulatedKernel implements Kernel {
 
   fstatfs(fd: number): FilesystemSpace {
     this.file(fd, "fstatfs");
-    return { totalBytes: 2 ** 50, availableBytes: 2 ** 49 };
+    return { totalBytes: 2 ** 50, availableBytes: 2 ** 49, magic: 0, firstIdWord: 0 };
   }
 
   tryLock(fd: number): boolean {
@@ -364,6 +364,10 @@ export class SimulatedKernel implements Kernel {
     const fault = this.mkfsFault;
     this.mkfsFault = null;
     return runMkfs(this, args, inherited, fault);
+  }
+
+  ask(): string | null {
+    return null;
   }
 
   uninterrupted<T>(work: () => T): T {

@@ -1,5 +1,5 @@
 import { Errno, SystemError } from "../../../src/linux/errno.ts";
-import { MNT_DETACH, MS_NOATIME } from "../../../src/linux/kernel.ts";
+import { MNT_DETACH, MNT_EXPIRE, MS_NOATIME } from "../../../src/linux/kernel.ts";
 import { Filesystem, readForMount, readTree } from "./btrfs.ts";
 import { entryAt, type Place, pathText } from "./paths.ts";
 import type { Mount, World } from "./world.ts";
@@ -88,6 +88,7 @@ export function unmountFilesystem(
   if (place.path !== mount.root || mount.point === "/") fail(Errno.EINVAL);
   const isBusy = isOpen || world.mounts.some(({ parentId }) => parentId === mount.id);
   if (isBusy && (flags & MNT_DETACH) === 0) fail(Errno.EBUSY);
+  if ((flags & MNT_EXPIRE) !== 0) fail(Errno.EAGAIN);
   world.mounts = world.mounts.filter(
     ({ id, parentId }) => id !== mount.id && parentId !== mount.id,
   );

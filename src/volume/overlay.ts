@@ -1,0 +1,69 @@
+import { SystemError } from "../linux/errno.ts";
+import { mountIdOf, openAtOnce, withFd } from "../linux/files.ts";
+import { type Kernel, O_PATH } from "../linux/kernel.ts";
+import { type Mount, mountLines } from "../linux/mountinfo.ts";
+
+/** Options of an overlay that name its directories (Documentation/filesystems/overlayfs.rst). */
+const singles = ["upperdir=", "workdir=", "lowerdir+=", "datadir+="];
+const list = "lowerdir=";
+
+/** What is between colons that no backslash escapes, as it was given to mount(8). */
+const listed = (value: string): readonly string[] => value.match(/(?:\\.|[^\\:])+/gsu) ?? [];
+const withoutBackslashes = (path: string): string => path.replace(/\\(.)/gsu, "$1");
+
+/** The directories that an overlay is made of, as whoever mounted it named them. */
+export function layersOf({ superOptions }: Pick<Mount, "superOptions">): readonly string[] {
+  return superOptions.flatMap((option) => {
+    if (option.startsWith(list)) return listed(option.slice(list.length)).map(withoutBackslashes);
+    const single = singles.find((name) => option.startsWith(name));
+    return single === undefined ? [] : [option.slice(single.length)];
+  });
+}
+
+/** Where layers of overlays may lie: in what is mounted, and at paths where it was. */
+export interface Inside {
+  readonly paths: readonly string[];
+  readonly mountIds: ReadonlySet<number>;
+}
+
+export const insideOf = (mounts: readonly Mount[]): Inside => ({
+  paths: mounts.map(({ path }) => path),
+  mountIds: new Set(mounts.map(({ id }) => id)),
+});
+
+/**
+ * The first of an overlay's layers that lies inside; null when none does. A name may lead there by links; one
+ * that is not absolute was meant from a directory that nobody knows any more.
+ */
+export function layerInside(kernel: Kernel, overlay: Mount, inside: Inside): string | null {
+  const isBelow = (layer: string): boolean =>
+    inside.paths.some((path) => layer === path || layer.startsWith(`${path}/`));
+  const layers = layersOf(overlay).filter((path) => path.startsWith("/"));
+  return layers.find(isBelow) ?? layers.find((path) => leadsInto(kernel, path, inside)) ?? null;
+}
+
+/** A living overlay keeps the way to its layers known, so nobody has to be asked for it. */
+function leadsInto(kernel: Kernel, path: string, { mountIds }: Inside): boolean {
+  if (mountIds.size === 0) return false;
+  try {
+    const fd = openAtOnce(kernel, path, O_PATH);
+    return mountIds.has(withFd(kernel, fd, () => mountIdOf(kernel, fd)));
+  } catch (error) {
+    if (error instanceof SystemError) return false;
+    throw error;
+  }
+}
+
+/** The overlays of our own mount namespace that have a layer inside, as far as a person reads. */
+export function overlaysOn(kernel: Kernel, inside: Inside): readonly string[] {
+  const found: string[] = [];
+  for (const line of mountLines(kernel)) {
+    if (line.type !== "overlay") continue;
+    const layer = layerInside(kernel, line.mount, inside);
+    if (layer !== null) found.push(`the overlay at ${line.path} has a layer in it (${layer})`);
+    if (found.length === mostTold) break;
+  }
+  return found;
+}
+
+const mostTold = 64;

@@ -1,0 +1,131 @@
+import type { Deadline } from "../linux/deadline.ts";
+import { SystemError } from "../linux/errno.ts";
+import { withFd } from "../linux/files.ts";
+import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel, O_PATH } from "../linux/kernel.ts";
+import {
+  namesOrNone,
+  ownProcessId,
+  processIds,
+  processText,
+  threadFolders,
+} from "../linux/processes.ts";
+import type { Holder } from "./holders.ts";
+
+/**
+ * Looks for which somebody may have to be asked who never answers: the map of a process may be locked for good,
+ * and a FUSE filesystem belongs to a daemon, both of which a user without any right can arrange. So a child of
+ * this program looks, and is ended where it falls silent.
+ */
+
+/** With this word the program is started as the child. */
+const slowLookWord = "look";
+
+/** What is looked for: files of these mounts that are mapped, or files of a filesystem that no mount shows. */
+export type Sought =
+  | { readonly kind: "maps"; readonly mountIds: ReadonlySet<number> }
+  | { readonly kind: "files"; readonly uuid: string };
+
+const wordsOf = (sought: Sought): readonly string[] =>
+  sought.kind === "maps" ? ["maps", [...sought.mountIds].join(",")] : ["files", sought.uuid];
+
+const soughtOf = (kind: string, what: string): Sought =>
+  kind === "maps"
+    ? { kind, mountIds: new Set(what.split(",").map(Number)) }
+    : { kind: "files", uuid: what };
+
+const how: Record<Sought["kind"], string> = {
+  maps: "has a file of it mapped",
+  files: "has a file of it open, or works in it",
+};
+
+const end = "end";
+
+/**
+ * The child's part. It says before each process that it is asked, because that may be the last thing that it says,
+ * and then whether it was found. `after` is the process behind which to begin.
+ */
+export function tellSlowLook(
+  kernel: Kernel,
+  [kind = "", what = "", after = "0"]: readonly string[],
+  tell: (line: string) => void,
+): void {
+  const isFound = seeker(kernel, soughtOf(kind, what));
+  const self = ownProcessId(kernel);
+  for (const pid of processIds(kernel)) {
+    if (Number(pid) <= Number(after) || pid === self) continue;
+    tell(`?${pid}\n`);
+    if (isFound(pid)) tell(`+${pid}\n`);
+  }
+  tell(`${end}\n`);
+}
+
+function seeker(kernel: Kernel, sought: Sought): (pid: string) => boolean {
+  if (sought.kind === "maps") {
+    return (pid) => {
+      const folder = `/proc/${pid}/map_files`;
+      return namesOrNone(kernel, folder).some((name) => {
+        const id = ask(
+          () => kernel.statx(AT_FDCWD, `${folder}/${name}`, AT_STATX_DONT_SYNC).mountId,
+        );
+        return id !== null && sought.mountIds.has(id);
+      });
+    };
+  }
+  return (pid) =>
+    threadFolders(kernel, pid).some((folder) => {
+      const files = namesOrNone(kernel, `${folder}/fd`).map((name) => `fd/${name}`);
+      return ["cwd", "root", ...files].some((link) =>
+        isOn(kernel, `${folder}/${link}`, sought.uuid),
+      );
+    });
+}
+
+/** null of what has gone, or may not be looked at. */
+function ask<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof SystemError) return null;
+    throw error;
+  }
+}
+
+/** linux/magic.h */
+const BTRFS_SUPER_MAGIC = 0x9123683e;
+
+/**
+ * Whether a file is on this Btrfs, which folds its UUID into the first word of its id (btrfs_statfs(), fs/btrfs/super.c;
+ * what it adds is the number of the subvolume, of which only the second word has bits).
+ */
+function isOn(kernel: Kernel, link: string, uuid: string): boolean {
+  const words = uuid
+    .replaceAll("-", "")
+    .match(/.{8}/g)
+    ?.map((word) => Number.parseInt(word, 16));
+  const [first = 0, , third = 0] = words ?? [];
+  const found = ask(() => withFd(kernel, kernel.open(link, O_PATH), (fd) => kernel.fstatfs(fd)));
+  return found?.magic === BTRFS_SUPER_MAGIC && found.firstIdWord === (first ^ third) >>> 0;
+}
+
+/** A process that answers does so in a moment; most of the time is for the child to start. */
+const answerMs = 800;
+
+/** Who was found, and who did not answer, within the time. */
+export function lookSlowly(kernel: Kernel, sought: Sought, until: Deadline): readonly Holder[] {
+  const holders: Holder[] = [];
+  for (let after = "0"; !until.isOver; ) {
+    const words = [slowLookWord, ...wordsOf(sought), after];
+    const answer = kernel.ask(words, Math.min(answerMs, until.leftMs));
+    const lines = answer?.split("\n").filter((line) => line !== "") ?? [end];
+    for (const line of lines.filter((one) => one.startsWith("+"))) {
+      holders.push({ who: processText(kernel, line.slice(1)), how: how[sought.kind] });
+    }
+    const last = lines.at(-1) ?? end;
+    if (last === end) break;
+    after = last.slice(1);
+    if (last.startsWith("?")) {
+      holders.push({ who: processText(kernel, after), how: "does not answer" });
+    }
+  }
+  return holders;
+}
