@@ -121,7 +121,7 @@ echo ready; exec sleep 1000`;
 test("a container that was given a directory of the volume is named", async () => {
   const box = sandbox();
   const volumeOf = await mountedVolume(box);
-  const data = join(dockerOf(box), "volumes");
+  const data = join(dockerOf(box), "given");
   mkdirSync(data);
   const place = box.folder("container");
   const script = `mount --bind ${data} ${place}
@@ -129,7 +129,7 @@ for mount in $(awk -v root="${box.root}/" 'index($5, root) == 1 { print $5 }' /p
 echo ready; exec sleep 1000`;
   const argv = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script] as const;
   const child = await box.spawnUntilReady([...argv]);
-  await expectLeftAlone(box, volumeOf, [place, "@docker/volumes", String(child.pid)], async () => {
+  await expectLeftAlone(box, volumeOf, [place, "@docker/given", String(child.pid)], async () => {
     child.kill("SIGKILL");
     await child.exited;
   });
