@@ -126,7 +126,7 @@ function unmountAll(context: Context, source: Source, site: Site, uuid: string):
   const filesystem = filesystemDevice(kernel, site.table.all(), nodeDevice, uuid);
   const mounted = filesystem === null ? nothingMounted : lookAtMounted(kernel, site, filesystem);
   const mounts = mounted.own.map(({ mount }) => mount);
-  const inside = insideOf(mounts);
+  const inside = insideOf(kernel, mounts);
   const { path } = source;
   const subject: Subject = { path, uuid, filesystem, nodeDevice, inside, mounted, mounts };
   assertNothingInTheWay(kernel, subject);

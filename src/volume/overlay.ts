@@ -1,7 +1,9 @@
-import { SystemError } from "../linux/errno.ts";
+import { Deadline } from "../linux/deadline.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { mountIdOf, openAtOnce, withFd } from "../linux/files.ts";
 import { type Kernel, O_PATH } from "../linux/kernel.ts";
 import { type Mount, mountLines } from "../linux/mountinfo.ts";
+import { followSlowly } from "./slow-look.ts";
 
 /** Options of an overlay that name its directories (Documentation/filesystems/overlayfs.rst). */
 const singles = ["upperdir=", "workdir=", "lowerdir+=", "datadir+="];
@@ -24,11 +26,18 @@ export function layersOf({ superOptions }: Pick<Mount, "superOptions">): readonl
 export interface Inside {
   readonly paths: readonly string[];
   readonly mountIds: ReadonlySet<number>;
+  /** Until when names are followed that are links, which may lead to somebody who does not answer. */
+  readonly until: Deadline | null;
 }
 
-export const insideOf = (mounts: readonly Mount[]): Inside => ({
+const followMs = 1000;
+/** Of one link; most of the time is for the child to start. */
+const answerMs = 400;
+
+export const insideOf = (kernel: Kernel, mounts: readonly Mount[]): Inside => ({
   paths: mounts.map(({ path }) => path),
   mountIds: new Set(mounts.map(({ id }) => id)),
+  until: new Deadline(kernel, followMs),
 });
 
 /**
@@ -42,13 +51,17 @@ export function layerInside(kernel: Kernel, overlay: Mount, inside: Inside): str
   return layers.find(isBelow) ?? layers.find((path) => leadsInto(kernel, path, inside)) ?? null;
 }
 
-/** A living overlay keeps the way to its layers known, so nobody has to be asked for it. */
-function leadsInto(kernel: Kernel, path: string, { mountIds }: Inside): boolean {
-  if (mountIds.size === 0) return false;
+/** A living overlay keeps the way to its layers known, so nobody has to be asked for it, but for links. */
+function leadsInto(kernel: Kernel, path: string, { mountIds, until }: Inside): boolean {
+  if (until === null || mountIds.size === 0) return false;
   try {
     const fd = openAtOnce(kernel, path, O_PATH);
     return mountIds.has(withFd(kernel, fd, () => mountIdOf(kernel, fd)));
   } catch (error) {
+    if (isErrno(error, Errno.EAGAIN)) {
+      const id = followSlowly(kernel, path, Math.min(answerMs, until.leftMs));
+      return id !== null && mountIds.has(id);
+    }
     if (error instanceof SystemError) return false;
     throw error;
   }

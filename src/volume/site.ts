@@ -64,4 +64,5 @@ function assertNoAutomount(table: MountTable, root: string): void {
 export const placesOf = ({ targets }: Site): Inside => ({
   paths: targets.map(({ path }) => path),
   mountIds: new Set(),
+  until: null,
 });

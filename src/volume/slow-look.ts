@@ -1,6 +1,6 @@
 import type { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
-import { withFd } from "../linux/files.ts";
+import { mountIdOf, withFd } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel, O_PATH } from "../linux/kernel.ts";
 import {
   namesOrNone,
@@ -39,6 +39,13 @@ const how: Record<Sought["kind"], string> = {
 };
 
 const end = "end";
+const way = "way";
+
+/** The mount in which a path ends; null when that cannot be told in time. */
+export function followSlowly(kernel: Kernel, path: string, waitMs: number): number | null {
+  const answer = kernel.ask([slowLookWord, way, path], waitMs)?.trim() ?? "";
+  return answer === "" ? null : Number(answer);
+}
 
 /**
  * The child's part. It says before each process that it is asked, because that may be the last thing that it says,
@@ -49,6 +56,11 @@ export function tellSlowLook(
   [kind = "", what = "", after = "0"]: readonly string[],
   tell: (line: string) => void,
 ): void {
+  if (kind === way) {
+    const id = ask(() => withFd(kernel, kernel.open(what, O_PATH), (fd) => mountIdOf(kernel, fd)));
+    tell(`${id ?? ""}\n`);
+    return;
+  }
   const isFound = seeker(kernel, soughtOf(kind, what));
   const self = ownProcessId(kernel);
   for (const pid of processIds(kernel)) {
