@@ -68,10 +68,21 @@ function bringUp(): void {
   mountAt(defaultLayout.rawPath, defaultLayout.options);
   const top = must(libc.open(cString(root + defaultLayout.rawPath), O_DIRECTORY), "top");
   for (const { subvolume, path } of defaultLayout.entries) mountAt(path, `subvol=${subvolume}`);
-  for (const { subvolume, noCopyOnWrite } of defaultLayout.entries) {
-    for (const directory of noCopyOnWrite) {
-      const path = `${subvolume}/${directory}`;
-      const fd = must(libc.openat(top, cString(path), O_DIRECTORY | O_NOATIME), path);
+  for (const {
+    subvolume,
+    noCopyOnWrite,
+    noCopyOnWriteFiles,
+    copyOnWrite,
+  } of defaultLayout.entries) {
+    const isInherited = (name: string): boolean =>
+      noCopyOnWrite.some((directory) => name.startsWith(`${directory}/`));
+    for (const name of [
+      ...noCopyOnWrite,
+      ...noCopyOnWriteFiles,
+      ...copyOnWrite.filter(isInherited),
+    ]) {
+      const path = `${subvolume}/${name}`;
+      const fd = must(libc.openat(top, cString(path), O_NOATIME), path);
       must(libc.ioctl(fd, FS_IOC_GETFLAGS, answer), path);
       libc.close(fd);
     }

@@ -9,6 +9,8 @@
 /* uapi/linux/btrfs_tree.h, struct btrfs_super_block */
 enum { SUPERBLOCK = 65536, ADDRESS = 48, MAGIC = 64, DEVICE_BYTES = 209, SECTOR = 4096 };
 
+#define SNAPSHOTTER "io.containerd.snapshotter.v1."
+
 struct directory {
   const char *subvolume;
   const char *path;
@@ -16,18 +18,48 @@ struct directory {
 
 /* With the parents that have to be made first. */
 static const struct directory parents[] = {
-    {"@k3s", "server"}, {"@k3s", "agent"}, {"@k3s", "agent/containerd"}};
-static const struct directory nocow[] = {
-    {"@docker", "containerd"},
     {"@docker", "network"},
-    {"@docker", "builder"},
-    {"@docker", "buildkit"},
-    {"@docker", "image"},
-    {"@docker", "trust"},
-    {"@containerd", "io.containerd.metadata.v1.bolt"},
-    {"@containerd", "io.containerd.snapshotter.v1.overlayfs"},
-    {"@k3s", "server/db"},
-    {"@k3s", "agent/containerd/io.containerd.metadata.v1.bolt"},
+    {"@docker", "volumes"},
+    {"@docker", "containerd"},
+    {"@docker", "containerd/daemon"},
+    {"@docker", "containerd/daemon/" SNAPSHOTTER "overlayfs"},
+    {"@docker", "containerd/daemon/" SNAPSHOTTER "native"},
+    {"@docker", "containerd/daemon/" SNAPSHOTTER "btrfs"},
+    {"@docker", "containerd/daemon/" SNAPSHOTTER "erofs"},
+    {"@containerd", SNAPSHOTTER "overlayfs"},
+    {"@containerd", SNAPSHOTTER "native"},
+    {"@containerd", SNAPSHOTTER "btrfs"},
+    {"@containerd", SNAPSHOTTER "erofs"},
+    {"@k3s", "server"},
+    {"@k3s", "agent"},
+    {"@k3s", "agent/containerd"},
+    {"@k3s", "agent/containerd/" SNAPSHOTTER "overlayfs"}};
+
+/* Directories that are NOCOW, files that are, and directories inside the first that are not. */
+enum { NOCOW_DIRECTORY, NOCOW_FILE, PLAIN };
+static const struct {
+  struct directory at;
+  int kind;
+} places[] = {
+    {{"@docker", "buildkit"}, NOCOW_DIRECTORY},
+    {{"@docker", "buildkit/content"}, PLAIN},
+    {{"@docker", "buildkit/executor"}, PLAIN},
+    {{"@docker", "network/files"}, NOCOW_DIRECTORY},
+    {{"@docker", "volumes/metadata.db"}, NOCOW_FILE},
+    {{"@docker", "containerd/daemon/io.containerd.metadata.v1.bolt"}, NOCOW_DIRECTORY},
+    {{"@docker", "containerd/daemon/" SNAPSHOTTER "overlayfs/metadata.db"}, NOCOW_FILE},
+    {{"@docker", "containerd/daemon/" SNAPSHOTTER "native/metadata.db"}, NOCOW_FILE},
+    {{"@docker", "containerd/daemon/" SNAPSHOTTER "btrfs/metadata.db"}, NOCOW_FILE},
+    {{"@docker", "containerd/daemon/" SNAPSHOTTER "erofs/metadata.db"}, NOCOW_FILE},
+    {{"@containerd", "io.containerd.metadata.v1.bolt"}, NOCOW_DIRECTORY},
+    {{"@containerd", SNAPSHOTTER "overlayfs/metadata.db"}, NOCOW_FILE},
+    {{"@containerd", SNAPSHOTTER "native/metadata.db"}, NOCOW_FILE},
+    {{"@containerd", SNAPSHOTTER "btrfs/metadata.db"}, NOCOW_FILE},
+    {{"@containerd", SNAPSHOTTER "erofs/metadata.db"}, NOCOW_FILE},
+    {{"@k3s", "server/db"}, NOCOW_DIRECTORY},
+    {{"@k3s", "server/db/snapshots"}, PLAIN},
+    {{"@k3s", "agent/containerd/io.containerd.metadata.v1.bolt"}, NOCOW_DIRECTORY},
+    {{"@k3s", "agent/containerd/" SNAPSHOTTER "overlayfs/metadata.db"}, NOCOW_FILE},
 };
 
 static unsigned char head[SUPERBLOCK + SECTOR];
@@ -56,18 +88,19 @@ static void mount_at(const char *device, char *target, const char *data) {
   must(mount(device, target, "btrfs", MS_NOATIME, data), target);
 }
 
-static void set_nocow(int top, const struct directory *directory) {
+static void set_nocow(int top, const struct directory *at, int kind) {
   char path[4096];
-  int flags;
-  snprintf(path, sizeof path, "%s/%s", directory->subvolume, directory->path);
-  int fd = openat(top, path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+  int flags, mode = O_RDONLY | O_NOATIME | (kind == NOCOW_FILE ? 0 : O_DIRECTORY);
+  snprintf(path, sizeof path, "%s/%s", at->subvolume, at->path);
+  int fd = openat(top, path, mode);
+  if (fd < 0 && kind == NOCOW_FILE) fd = must(openat(top, path, O_RDWR | O_CREAT | O_EXCL, 0600), path);
   if (fd < 0) {
     must(mkdirat(top, path, 0700), path);
-    fd = must(openat(top, path, O_RDONLY | O_DIRECTORY | O_NOATIME), path);
+    fd = must(openat(top, path, mode), path);
   }
   must(ioctl(fd, FS_IOC_GETFLAGS, &flags), "FS_IOC_GETFLAGS");
-  if ((flags & FS_NOCOW_FL) == 0) {
-    flags |= FS_NOCOW_FL;
+  if (((flags & FS_NOCOW_FL) != 0) == (kind == PLAIN)) {
+    flags ^= FS_NOCOW_FL;
     must(ioctl(fd, FS_IOC_SETFLAGS, &flags), "FS_IOC_SETFLAGS");
   }
   close(fd);
@@ -100,6 +133,6 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "%s/%s", parents[i].subvolume, parents[i].path);
     must(mkdirat(top, path, 0700), path);
   }
-  for (size_t i = 0; i < COUNT(nocow); i++) set_nocow(top, &nocow[i]);
+  for (size_t i = 0; i < COUNT(places); i++) set_nocow(top, &places[i].at, places[i].kind);
   return 0;
 }

@@ -21,12 +21,21 @@ const boot = [
   "src/program.ts",
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
-  ...["aligned-buffer", "appearance", "block-device", "bytes", "errno"].map(inLinux),
+  ...["aligned-buffer", "appearance", "block-device", "bytes", "errno", "escapes"].map(inLinux),
   ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
     inLinux,
   ),
   ...["deadline", "escapes", "place", "processes", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
+  ...[
+    "host-space",
+    "mount-options",
+    "options-in-force",
+    "shell-word",
+    "site",
+    "superblocks",
+    "uuid",
+  ].map(inVolume),
   ...[
     "deleted-image",
     "file-formats",
