@@ -4,7 +4,7 @@ import { statOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { mountLines } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
-import { quoted } from "./shell-words.ts";
+import { shellWord } from "./shell-word.ts";
 import type { Source } from "./source.ts";
 
 /** A file that was deleted while a loop device shows it lives as long as the device is attached, and no longer. */
@@ -22,14 +22,14 @@ export const deletedText = (device: string, file: string): string =>
  * the page cache, which may hold what the filesystem has changed since.
  */
 export function saveHint(kernel: Kernel, name: string, device: string, file: string): string {
-  const copy = quoted(`${file}.saved`);
+  const copy = shellWord(`${file}.saved`);
   if (mountedUuid(kernel, name) === null) {
-    return `save it: cp --sparse=always ${quoted(device)} ${copy}`;
+    return `save it: cp --sparse=always ${shellWord(device)} ${copy}`;
   }
-  const freezes = [mountOf(kernel, device)].filter((path) => path !== null).map(quoted);
+  const freezes = [mountOf(kernel, device)].filter((path) => path !== null).map(shellWord);
   const freeze = freezes.map((path) => `fsfreeze --freeze ${path} && `).join("");
   const thaw = freezes.map((path) => `; fsfreeze --unfreeze ${path}`).join("");
-  return `save it: ${freeze}dd if=${quoted(device)} of=${copy} bs=1M iflag=direct conv=sparse${thaw}`;
+  return `save it: ${freeze}dd if=${shellWord(device)} of=${copy} bs=1M iflag=direct conv=sparse${thaw}`;
 }
 
 /** Where a device is mounted in this mount namespace; null where it is not. */

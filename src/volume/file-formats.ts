@@ -1,4 +1,4 @@
-import { quoted } from "./shell-words.ts";
+import { shellWord } from "./shell-word.ts";
 import { atEnd, type EndSignature, lastSectors, type Signature, sign } from "./signatures.ts";
 
 /**
@@ -105,7 +105,7 @@ const drivers: ReadonlyMap<string, string> = new Map([
 
 /** What makes a raw image of a file in this format. */
 export function conversionHint(name: string, path: string): string {
-  const [from, to] = [quoted(path), quoted(`${path}.raw`)];
+  const [from, to] = [shellWord(path), shellWord(`${path}.raw`)];
   const unpacker = unpackers.get(name);
   const driver = probed.test(name) ? "" : drivers.get(name);
   const command =

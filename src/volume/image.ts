@@ -20,7 +20,7 @@ import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { lockImage } from "./image-locks.ts";
 import { lock } from "./lock.ts";
-import { quoted } from "./shell-words.ts";
+import { shellWord } from "./shell-word.ts";
 import { sizeText } from "./size.ts";
 
 /** A file used as a disk, open and locked. */
@@ -252,13 +252,13 @@ function noteOtherWriters(
   if (owner !== 0 && owner !== kernel.geteuid()) {
     note(
       `the image ${path} belongs to the user ${owner}, who can change anything in the volume; ` +
-        `to keep it to root: chown root ${quoted(path)}`,
+        `to keep it to root: chown root ${shellWord(path)}`,
     );
   }
   if ((mode & writableByOthers) !== 0) {
     note(
       `others may write to the image ${path}, and so change anything in the volume; ` +
-        `to keep it to its owner: chmod go-w ${quoted(path)}`,
+        `to keep it to its owner: chmod go-w ${shellWord(path)}`,
     );
   }
 }

@@ -16,7 +16,7 @@ import { deviationsOf } from "./options-in-force.ts";
 import { filesystemDevice } from "./ours.ts";
 import { isHolderOpen } from "./raw-place.ts";
 import type { MountReport, StepResult } from "./report.ts";
-import { quoted } from "./shell-words.ts";
+import { shellWord } from "./shell-word.ts";
 import { openSite, placesOf } from "./site.ts";
 import type { Source } from "./source.ts";
 import { receivedNote } from "./subvolumes.ts";
@@ -153,7 +153,7 @@ function assertNoOtherRoot(device: string, { rawPath }: Layout, mounts: readonly
   const other = mounts.find(({ root, path }) => root === "/" && path.endsWith(rawPath));
   if (other === undefined) return;
   const otherRoot = other.path.slice(0, -rawPath.length);
-  const option = otherRoot === "" ? "" : ` --root ${quoted(otherRoot)}`;
+  const option = otherRoot === "" ? "" : ` --root ${shellWord(otherRoot)}`;
   const where = otherRoot === "" ? "at the root of this machine" : `below ${otherRoot}`;
   throw new VolumeError("busy", `${device} is up already ${where}, and a volume has one place`, {
     hint: `use it there, or take it down first: volume down${option}`,

@@ -20,7 +20,7 @@ import {
 } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
 import type { Layout } from "./layout.ts";
-import { quoted } from "./shell-words.ts";
+import { shellWord } from "./shell-word.ts";
 import type { StepResult } from "./report.ts";
 
 /** What has the name of a subvolume at the top of the filesystem. */
@@ -152,11 +152,11 @@ interface ReceivedPlaces {
 
 /** What helps it: a snapshot of it is writable, and it stays for the next incremental stream. */
 export function receivedHint(name: string, { rawPath, mountPath }: ReceivedPlaces): string {
-  const own = quoted(`${rawPath}/${name}`);
-  const aside = quoted(`${rawPath}/${name}.received`);
+  const own = shellWord(`${rawPath}/${name}`);
+  const aside = shellWord(`${rawPath}/${name}.received`);
   return (
     "it came with btrfs receive, so put a snapshot in its place: " +
-    `umount ${quoted(mountPath)} && mv ${own} ${aside} && btrfs subvolume snapshot ${aside} ${own}, then volume up`
+    `umount ${shellWord(mountPath)} && mv ${own} ${aside} && btrfs subvolume snapshot ${aside} ${own}, then volume up`
   );
 }
 

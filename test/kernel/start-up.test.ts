@@ -44,11 +44,12 @@ const boot = [
     "in-use",
     "loop-disk",
     "mkfs-ranges",
-    "shell-words",
+    "shell-word",
     "signatures",
   ].map(inVolume),
   // A filesystem that is mounted somewhere else already has to be told of, and so has what was quicker than a failure.
   ...["elsewhere", "holders", "keepers", "overlay", "propagation", "slow-look"].map(inVolume),
+  ...["mount-options", "options-in-force", "superblocks", "uuid"].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...[
     "mount",
