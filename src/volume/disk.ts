@@ -71,17 +71,20 @@ export const withBlock = (disk: Disk, place: number, block: Uint8Array): Disk =>
 
 /** The ranges of a file that hold data, as the file has them when they are asked for. */
 export function* dataRangesOf(kernel: Kernel, fd: number): Generator<readonly [number, number]> {
-  for (let at = 0; ; ) {
+  for (let from = 0; ; ) {
+    let start: number;
     try {
-      at = kernel.lseek(fd, at, SEEK_DATA);
+      start = kernel.lseek(fd, from, SEEK_DATA);
     } catch (error) {
       // No data behind this offset.
       if (isErrno(error, Errno.ENXIO)) return;
       throw error;
     }
-    const end = kernel.lseek(fd, at, SEEK_HOLE);
-    yield [at, end];
-    at = end;
+    const end = kernel.lseek(fd, start, SEEK_HOLE);
+    // A filesystem that answers nonsense (FUSE) would have us ask for ever.
+    if (start < from || end <= start) throw new SystemError("lseek", Errno.EIO);
+    yield [start, end];
+    from = end;
   }
 }
 
@@ -99,13 +102,38 @@ export const fileDisk = (
   dataRanges: () => dataRangesOf(kernel, fd),
 });
 
-/** The loop device of an image file: read through the device, but the file knows where it has data. */
-export const attachedDisk = (
+/** The one up to its end, and the other from there on: a loop device whose file has grown since. */
+const continued = (disk: Disk, rest: Disk): Disk => ({
+  sizeBytes: rest.sizeBytes,
+  readAhead: (offset, length) => disk.readAhead?.(offset, length),
+  read(offset, length, into) {
+    const inFirst = Math.max(0, Math.min(length, disk.sizeBytes - offset));
+    if (inFirst === length) return disk.read(offset, length, into);
+    if (inFirst === 0) return rest.read(offset, length, into);
+    const start = disk.read(offset, inFirst).slice();
+    const end = rest.read(offset + inFirst, length - inFirst);
+    const buffer = new Uint8Array(start.length + end.length);
+    buffer.set(start);
+    buffer.set(end, start.length);
+    return buffer;
+  },
+});
+
+/**
+ * The loop device of an image file of `fileBytes`: read through the device as far as that goes, but the file
+ * knows where it has data.
+ */
+export function attachedDisk(
   kernel: Kernel,
-  file: number,
+  file: { readonly fd: number; readonly fileBytes: number },
   device: Disk,
   sizeBytes: number,
-): Disk => ({
-  ...grownDisk(device, Math.max(device.sizeBytes, sizeBytes)),
-  dataRanges: () => dataRangesOf(kernel, file),
-});
+): Disk {
+  const { fd, fileBytes } = file;
+  const isLonger = fileBytes > device.sizeBytes;
+  const disk = isLonger ? continued(device, deviceDisk(kernel, fd, fileBytes)) : device;
+  return {
+    ...grownDisk(disk, Math.max(disk.sizeBytes, sizeBytes)),
+    dataRanges: () => dataRangesOf(kernel, fd),
+  };
+}

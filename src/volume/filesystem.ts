@@ -56,9 +56,16 @@ const rescueHint =
 const btrfsText = ({ fsid, label }: Superblock): string =>
   `the Btrfs ${fsid}${label === "" ? "" : ` "${label}"`}`;
 
+const generationText = ({ generation }: Superblock): string => `generation ${generation}`;
+
 /** No policy formats over an intact Btrfs: whoever wants that says so twice. */
 const startAnew = (device: string): string =>
   `to start anew, which destroys the filesystem: wipefs -a ${device}, then --format any`;
+
+/** A mark behind the filesystem's end is nobody's any more once the filesystem reaches over it. */
+const takeOver = (device: string): string =>
+  `if that is left from what was there before, and the Btrfs is yours: mount -t btrfs ${device} /mnt && ` +
+  "btrfs filesystem resize max /mnt && umount /mnt; ";
 
 /** The disk has an intact superblock of Btrfs, whatever else is on it. */
 export const isIntact = (verdict: Verdict): boolean =>
@@ -83,13 +90,13 @@ function assertNoOtherFormat({ device, isFile, verdict }: FilesystemFacts): void
 function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
   switch (verdict.kind) {
     case "foreign": {
-      const { name, superblock } = verdict;
+      const { name, superblock, isAtEnd } = verdict;
       const under = superblock === null ? "" : `, and beside it ${btrfsText(superblock)}`;
       return new VolumeError("foreign", `${device} already holds ${name}${under}`, {
         hint:
           superblock === null
             ? "choose another disk; to destroy what is on it: --format any"
-            : `choose another disk; ${startAnew(device)}`,
+            : `choose another disk; ${isAtEnd ? takeOver(device) : ""}${startAnew(device)}`,
       });
     }
     case "unknown":
@@ -105,7 +112,11 @@ function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
         "shrunk",
         `${device} is ${sizeText(sizeBytes)} (${sizeBytes} bytes), smaller than its filesystem: ` +
           `${sizeText(verdict.superblock.deviceBytes)} (${verdict.superblock.deviceBytes} bytes)`,
-        { hint: `give the disk its old size back, the data is still there; ${startAnew(device)}` },
+        {
+          hint:
+            "if the disk was made smaller, give it its old size back: what was not cut off is still there; a file " +
+            `that was copied in part must be copied again, for growing it does not bring back the rest; ${startAnew(device)}`,
+        },
       );
     case "multi-device":
       return new VolumeError(
@@ -126,8 +137,8 @@ function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
     case "ambiguous":
       return new VolumeError(
         "ambiguous",
-        `${device} holds something unknown where its superblock belongs, but also an intact copy ` +
-          `of the superblock of Btrfs ${verdict.mirror.fsid}`,
+        `${device} holds something unknown or newer where its superblock belongs (${generationText(verdict.primary)}), ` +
+          `but also an intact copy of the superblock of Btrfs ${verdict.mirror.fsid} (${generationText(verdict.mirror)})`,
         { hint: "to bring that filesystem back: --repair always; to start anew: --format any" },
       );
     case "hopeless":

@@ -1,6 +1,7 @@
 import { checksumOf } from "../btrfs/checksum.ts";
 import { mirrorOffsets } from "../btrfs/superblock.ts";
 import { holdsAt } from "../linux/bytes.ts";
+import { SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { raw, struct, u64 } from "../linux/struct.ts";
 import { utf8 } from "../linux/text.ts";
@@ -64,6 +65,16 @@ export function intendedBytes(disk: Disk): number | null {
 }
 
 export const hasIntent = (disk: Disk): boolean => intendedBytes(disk) !== null;
+
+/** The same beside an intact Btrfs, where a place that cannot be read has no record that anybody could use. */
+export function hasIntentBeside(disk: Disk): boolean {
+  try {
+    return hasIntent(disk);
+  } catch (error) {
+    if (error instanceof SystemError) return false;
+    throw error;
+  }
+}
 
 /** Takes the record away. What is no record is not written over. */
 export function clearIntent(kernel: Kernel, device: number, disk: Disk): void {

@@ -22,13 +22,15 @@ export const mkfsHeadBytes = 40 * mib;
 
 /**
  * The size of a metadata stripe on a device of this size (btrfs-progs kernel-shared/volumes.c,
- * init_alloc_chunk_ctl): a twentieth of the device, at least 32 MiB, at most 256 MiB, or 1 GiB on one
- * of more than 50 GiB, and a multiple of 64 KiB.
+ * init_alloc_chunk_ctl): a tenth of the device for both copies, so half of that for each, a multiple of
+ * 64 KiB and at least 32 MiB; where a tenth is more than the largest chunk, 256 MiB or on more than 50 GiB
+ * 1 GiB, each copy has one of those.
  */
 function metadataStripeBytes(deviceBytes: number): number {
-  const most = deviceBytes > 50 * gib ? gib : 256 * mib;
-  const share = Math.floor(deviceBytes / 20 / (64 * kib)) * 64 * kib;
-  return Math.min(most, Math.max(32 * mib, share));
+  const share = deviceBytes / 10;
+  const largest = deviceBytes > 50 * gib ? gib : 256 * mib;
+  if (share >= largest) return largest;
+  return Math.max(32 * mib, Math.floor(share / 2 / (64 * kib)) * 64 * kib);
 }
 
 /** Where mkfs.btrfs may leave something other than zeros on a device of this size that was all zeros. */

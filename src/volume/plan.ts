@@ -2,7 +2,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { lookAtCapacity, noteSmallerDisk, planCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { filesystemResult, staleIntentResult } from "./filesystem.ts";
-import { hasIntent } from "./intent.ts";
+import { hasIntentBeside } from "./intent.ts";
 import { lookAtNocow, planNocow } from "./nocow.ts";
 import type { VolumeOptions } from "./options.ts";
 import {
@@ -45,7 +45,7 @@ function planSteps(context: Context, source: Source): void {
   const found = survey(context, source);
   const { verdict, action, places } = found;
 
-  const isStale = verdict.kind === "btrfs" && hasIntent(source.disk);
+  const isStale = verdict.kind === "btrfs" && hasIntentBeside(source.disk);
   recorder.set("filesystem", isStale ? staleIntentResult : filesystemResult(action, verdict));
   recorder.set("mount", mountResult(places));
   const inside = lookInside(context, source, found);

@@ -10,8 +10,9 @@ import {
   unreadable,
 } from "./filesystem.ts";
 import { findMkfs, format } from "./format.ts";
-import { clearIntent, hasIntent } from "./intent.ts";
-import { rebuildPrimary, repairPrimary } from "./repair.ts";
+import { clearIntent, hasIntentBeside } from "./intent.ts";
+import { rebuildPrimary } from "./rebuilt-primary.ts";
+import { repairPrimary } from "./repair.ts";
 import { sizeText } from "./size.ts";
 import type { Source } from "./source.ts";
 import { assertFree, judgeNow, type Survey } from "./survey.ts";
@@ -29,7 +30,7 @@ export function settleFilesystem(
   recorder.set("filesystem", filesystemResult(action, verdict));
   if (action.kind === "keep") {
     // `glance` leaves a disk with a record to `judge`; under a live mount nothing is written.
-    if (verdict.kind !== "btrfs" || !hasIntent(source.disk)) return;
+    if (verdict.kind !== "btrfs" || !hasIntentBeside(source.disk)) return;
     assertUnchanged(context, source, verdict);
     clearIntent(kernel, source.device.fd, source.disk);
     recorder.set("filesystem", staleIntentResult);
@@ -48,7 +49,9 @@ export function settleFilesystem(
   }
   assertSound(context, source, action);
   // Power that failed before a format had begun leaves its record beside what is repaired now.
-  if (action.kind === "repair") clearIntent(kernel, source.device.fd, source.disk);
+  if (action.kind === "repair" && hasIntentBeside(source.disk)) {
+    clearIntent(kernel, source.device.fd, source.disk);
+  }
 }
 
 /**

@@ -279,8 +279,9 @@ export class Source {
         ? loopDisk(this.#kernel, disk, this.device.name)
         : disk;
     }
+    const file = { fd: image.fd, fileBytes: wholeSectors(image.fileBytes, sectorBytes) };
     const wantedBytes = this.#prepared ? sizeBytes : wholeSectors(image.wantedBytes, sectorBytes);
-    return attachedDisk(this.#kernel, image.fd, disk, wantedBytes);
+    return attachedDisk(this.#kernel, file, disk, wantedBytes);
   }
 
   /** The block device. An image has it once it is attached. */

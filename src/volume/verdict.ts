@@ -23,13 +23,19 @@ import {
 } from "./foreign.ts";
 import { hasIntent, intendedBytes } from "./intent.ts";
 import { mkfsHeadBytes, mkfsRanges } from "./mkfs-ranges.ts";
+import { rebuildPrimary } from "./rebuilt-primary.ts";
 
 /** What is on a disk. The names are those of the contract and of the error codes. */
 export type Verdict =
   | { readonly kind: "unreadable"; readonly cause: SystemError }
   | { readonly kind: "mounted"; readonly uuid: string }
-  /** `superblock`: of the intact Btrfs under it, if there is one. */
-  | { readonly kind: "foreign"; readonly name: string; readonly superblock: Superblock | null }
+  /** `superblock`: of the intact Btrfs beside it, if there is one; `isAtEnd`: behind its end. */
+  | {
+      readonly kind: "foreign";
+      readonly name: string;
+      readonly superblock: Superblock | null;
+      readonly isAtEnd: boolean;
+    }
   | { readonly kind: "btrfs"; readonly superblock: Superblock }
   | { readonly kind: "multi-device"; readonly superblock: Superblock }
   | { readonly kind: "shrunk"; readonly superblock: Superblock }
@@ -41,10 +47,14 @@ export type Verdict =
   | { readonly kind: "blank" }
   | { readonly kind: "unknown"; readonly offset: number };
 
-/** A filesystem that no mount can use on this disk, whatever its superblock's health. */
+/**
+ * A filesystem that no mount can use on this disk, whatever its superblock's health. An image that was cut short
+ * does not become whole by growing: what a disk has is what counts, not what it is to have.
+ */
 function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
   if (superblock.deviceCount > 1n) return { kind: "multi-device", superblock };
-  if (superblock.deviceBytes > BigInt(disk.sizeBytes)) return { kind: "shrunk", superblock };
+  if (superblock.deviceBytes > BigInt((disk.grownFrom ?? disk).sizeBytes))
+    return { kind: "shrunk", superblock };
   return null;
 }
 
@@ -57,6 +67,24 @@ const newest = (copies: readonly Superblock[]): Superblock | undefined =>
   copies.toSorted((a, b) => Number(b.generation - a.generation))[0];
 
 /**
+ * The mirror is as new as the damaged block: every commit writes all copies, so it is at most the commit behind
+ * that was under way. A copy beyond the filesystem's end, of when it was larger, is not written any more. What the
+ * block itself says of this may be its damage: a checksum that comes right with the mirror's bytes proves more.
+ */
+const isUpToDate = (primary: Superblock, mirror: Superblock): boolean =>
+  rebuildPrimary(primary, mirror).log === "exact" ||
+  (mirror.generation + 1n >= primary.generation &&
+    mirror.address + BigInt(superblockBytes) < primary.deviceBytes);
+
+/**
+ * The copy that a person who says so gets back, where the primary does not say whose it is. Each mkfs and each
+ * commit writes the first mirror, but the last one only on a filesystem that reaches so far: where they are of two
+ * filesystems, the last one is the older.
+ */
+const likeliest = (mirrors: readonly Superblock[]): Superblock | undefined =>
+  newest(mirrors.filter(({ fsid }) => fsid === mirrors[0]?.fsid));
+
+/**
  * The mirror that a wrong primary may be rebuilt from without asking; undefined if that is not clear. A
  * primary that is all zeros names nobody: a file on another filesystem can hold a whole Btrfs, block for
  * block, with its mirror in the right place.
@@ -66,7 +94,7 @@ function trustedMirror(
   mirrors: readonly Superblock[],
 ): Superblock | undefined {
   const candidates = mirrors.filter((mirror) => bearsFsidOf(primary, mirror));
-  const best = newest(candidates);
+  const best = newest(candidates.filter((mirror) => isUpToDate(primary, mirror)));
   const agree = candidates.every(
     (mirror) => mirror.fsid === best?.fsid && mirror.deviceUuid === best.deviceUuid,
   );
@@ -107,14 +135,19 @@ function judgeReadable(disk: Disk, look: Look): Verdict {
   const hasPrimary = head.length >= primaryOffset + superblockBytes;
   const primary = hasPrimary ? parseSuperblock(head.subarray(primaryOffset)) : null;
   const intact = primary !== null && isValidCopy(primary, primaryOffset) ? primary : null;
-  const foreign = (name: string): Verdict => ({ kind: "foreign", name, superblock: intact });
+  const foreign = (name: string, isAtEnd = false): Verdict => ({
+    kind: "foreign",
+    name,
+    superblock: intact,
+    isAtEnd,
+  });
 
   // 3, 4, 5, 6: a good primary, unless something of somebody else's is in front of it or behind its end.
   const inHead = foreignInHead(head);
   if (inHead !== null) return foreign(inHead);
   if (intact !== null) {
     const atEnd = foreignAtEnd(disk, intact.deviceBytes);
-    if (atEnd !== null) return foreign(atEnd);
+    if (atEnd !== null) return foreign(atEnd, true);
     return flawOf(intact, disk) ?? { kind: "btrfs", superblock: intact };
   }
 
@@ -124,13 +157,13 @@ function judgeReadable(disk: Disk, look: Look): Verdict {
   const wiped = primary === null ? null : wipedOf(primary);
   const mirrors = wiped === null && primary !== null ? intactMirrors(disk) : [];
   const found = wiped ?? (primary === null ? null : damagedOf(primary, mirrors, head));
-  const atEnd = foreignAtEnd(disk, found?.mirror.deviceBytes ?? 0n);
-  if (atEnd !== null) return foreign(atEnd);
+  const best = found?.mirror ?? likeliest(mirrors);
+  const atEnd = foreignAtEnd(disk, best?.deviceBytes ?? 0n);
+  if (atEnd !== null) return foreign(atEnd, true);
   if (found?.kind === "damaged") return flawOf(found.mirror, disk) ?? found;
   if (found !== null) return found;
 
   // 9: there are mirrors, but it takes a person to say which filesystem this is.
-  const best = newest(mirrors);
   if (primary !== null && best !== undefined) return { kind: "ambiguous", primary, mirror: best };
 
   // 10: no valid copy, a format of ours began here, and nothing is there that mkfs has not written.

@@ -6,7 +6,7 @@ import {
   leastDeviceBytes,
 } from "../../src/volume/filesystem.ts";
 import { formatPolicies, repairPolicies } from "../../src/volume/options.ts";
-import { rebuildPrimary } from "../../src/volume/repair.ts";
+import { rebuildPrimary } from "../../src/volume/rebuilt-primary.ts";
 import { judge, type Verdict } from "../../src/volume/verdict.ts";
 import { bytesIn, isSound, primaryPlace } from "./own-superblock.ts";
 import { diskOf, type Sketch, write } from "./sketch.ts";

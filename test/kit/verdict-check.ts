@@ -30,7 +30,7 @@ import {
 const MiB = 1024 * 1024;
 /** A disk of 16 TiB is judged from some 600 places; more reads than this is a loop. */
 const mostReads = 1500;
-const mostBytes = 8 * MiB;
+const mostBytes = 12 * MiB;
 const longestRead = 16 * MiB;
 /** 64 KiB, and the superblock behind it: where every owner's mark is looked for. */
 const headBytes = 68 * 1024;
@@ -47,7 +47,7 @@ function demandBounded({ reads, bytes, longest }: Meter, sketch: Sketch): void {
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 function believedBlock(verdict: Verdict): Uint8Array | null {
-  if (verdict.kind === "damaged" || verdict.kind === "wiped") return verdict.mirror.block;
+  if ("mirror" in verdict) return verdict.mirror.block;
   return verdict.kind === "shrunk" || verdict.kind === "multi-device"
     ? verdict.superblock.block
     : null;
@@ -154,7 +154,12 @@ function demandAgreement(
     demand(agrees, "damaged, but the mirrors disagree");
     const generation = (block: Uint8Array): bigint =>
       new DataView(block.buffer, block.byteOffset).getBigUint64(fields.generation[0], true);
-    demand(generation(mirror) <= generation(chosen), "damaged, and an older mirror is taken");
+    // A copy beyond the end of the filesystem is of when that was larger.
+    const isWithin = number(mirror, "bytenr") < number(primary, "deviceBytes");
+    demand(
+      !isWithin || generation(mirror) <= generation(chosen),
+      "damaged, and an older mirror is taken",
+    );
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Kernel } from "../../src/linux/kernel.ts";
+import { type Kernel, SEEK_DATA } from "../../src/linux/kernel.ts";
 import { attachedDisk, type Disk, deviceDisk, fileDisk, withBlock } from "../../src/volume/disk.ts";
 import { fakeKernel } from "./support/fake-kernel.ts";
 
@@ -33,8 +33,13 @@ const disks: readonly [string, Disk, (offset: number) => number][] = [
   ],
   [
     "an attached file that is to grow",
-    attachedDisk(kernelOf(), 4, device, grownBytes),
+    attachedDisk(kernelOf(), { fd: 4, fileBytes: sizeBytes }, device, grownBytes),
     (offset) => (offset < sizeBytes ? byteAt(offset) : 0),
+  ],
+  [
+    "an attached file that has grown since, and is to grow more",
+    attachedDisk(kernelOf(15_000), { fd: 4, fileBytes: 15_000 }, device, grownBytes),
+    (offset) => (offset < 15_000 ? byteAt(offset) : 0),
   ],
   [
     "a device with another block",
@@ -85,10 +90,18 @@ test("a device that ends early is an error, whatever the buffer held", () => {
   expect(() => short.read(4096, 4096, new Uint8Array(4096))).toThrow("EIO");
 });
 
+test("a file that shows the same data again and again is an error, and not asked for ever", () => {
+  const kernel = fakeKernel({ lseek: (_fd, _offset, whence) => (whence === SEEK_DATA ? 0 : 4096) });
+  const disk = fileDisk(kernel, 3, sizeBytes, sizeBytes);
+  expect(() => [...(disk.dataRanges?.() ?? [])]).toThrow("EIO");
+});
+
 test("there is no disk whose size is no number: each read of it would give nothing, which is blank", () => {
   for (const size of [Number.NaN, Number.POSITIVE_INFINITY]) {
     expect(() => deviceDisk(kernelOf(), 3, size)).toThrow(RangeError);
     expect(() => fileDisk(kernelOf(), 3, sizeBytes, size)).toThrow(RangeError);
-    expect(() => attachedDisk(kernelOf(), 3, device, size)).toThrow(RangeError);
+    expect(() => attachedDisk(kernelOf(), { fd: 3, fileBytes: 0 }, device, size)).toThrow(
+      RangeError,
+    );
   }
 });

@@ -23,7 +23,7 @@ const mirror = parseSuperblock(superblock({ address: mirrorPlace }));
 const verdicts: { readonly [K in Kind]: Extract<Verdict, { kind: K }> } = {
   unreadable: { kind: "unreadable", cause: new SystemError("pread", Errno.EIO) },
   mounted: { kind: "mounted", uuid: "f5" },
-  foreign: { kind: "foreign", name: "XFS", superblock: null },
+  foreign: { kind: "foreign", name: "XFS", superblock: null, isAtEnd: false },
   btrfs: { kind: "btrfs", superblock: sound },
   "multi-device": { kind: "multi-device", superblock: sound },
   shrunk: { kind: "shrunk", superblock: sound },

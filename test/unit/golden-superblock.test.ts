@@ -8,7 +8,7 @@ import {
   superblockBytes,
 } from "../../src/btrfs/superblock.ts";
 import type { Disk } from "../../src/volume/disk.ts";
-import { rebuildPrimary } from "../../src/volume/repair.ts";
+import { rebuildPrimary } from "../../src/volume/rebuilt-primary.ts";
 import { judge } from "../../src/volume/verdict.ts";
 import { describeWhere, program } from "./support/gate.ts";
 import { type Golden, makeGolden } from "./support/golden.ts";

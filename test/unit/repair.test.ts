@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { isValidCopy, parseSuperblock } from "../../src/btrfs/superblock.ts";
-import { rebuildPrimary, repairPrimary } from "../../src/volume/repair.ts";
+import { rebuildPrimary } from "../../src/volume/rebuilt-primary.ts";
+import { repairPrimary } from "../../src/volume/repair.ts";
 import { fakeKernel } from "./support/fake-kernel.ts";
 import {
   field,

@@ -247,9 +247,9 @@ describe("a damaged superblock is rebuilt only from the mirror that is beyond do
       ],
     ],
     [
-      "a zeroed primary names none of two: the newer one, only when asked",
+      "a zeroed primary names none of two: the one that every mkfs writes, only when asked",
       "ambiguous",
-      99,
+      5,
       [
         zeroPrimary,
         copyAt(mirrorPlace, { ...ours, generation: 5 }),
@@ -287,13 +287,43 @@ describe("a damaged superblock is rebuilt only from the mirror that is beyond do
       ],
     ],
     [
+      "the mirror is older than the commit before the damaged block's",
+      "ambiguous",
+      3,
+      [
+        legible,
+        copyAt(mirrorPlace, { ...ours, generation: 3 }),
+        copyAt(lastMirrorPlace, { ...ours, generation: 2 }),
+      ],
+    ],
+    [
+      "the mirror is one commit behind: that was under way",
+      "damaged",
+      5,
+      [
+        legible,
+        copyAt(mirrorPlace, { ...ours, generation: 5 }),
+        copyAt(lastMirrorPlace, { ...ours, generation: 2 }),
+      ],
+    ],
+    [
+      "the only intact mirror lies beyond the end of the filesystem, which was larger",
+      "ambiguous",
+      5,
+      [
+        primaryOf(flipped(superblock({ ...ours, deviceBytes: 200 * GiB }), 1000)),
+        [mirrorPlace, flipped(superblock(ours), 77)],
+        copyAt(lastMirrorPlace, { ...ours, generation: 5 }),
+      ],
+    ],
+    [
       "only the last mirror is intact",
       "damaged",
-      4,
+      7,
       [
         legible,
         [mirrorPlace, flipped(superblock(ours), 77)],
-        copyAt(lastMirrorPlace, { ...ours, generation: 4 }),
+        copyAt(lastMirrorPlace, { ...ours, generation: 7 }),
       ],
     ],
     [

@@ -6,7 +6,7 @@ import { O_RDONLY, O_RDWR } from "../../../src/linux/kernel.ts";
 import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
 import { utf8 } from "../../../src/linux/text.ts";
 import { deviceDisk } from "../../../src/volume/disk.ts";
-import { rebuildPrimary } from "../../../src/volume/repair.ts";
+import { rebuildPrimary } from "../../../src/volume/rebuilt-primary.ts";
 import { judge, type Verdict } from "../../../src/volume/verdict.ts";
 import { depth } from "../../kit/depth.ts";
 import { MiB, readAt, writeAt } from "../../kit/image.ts";
