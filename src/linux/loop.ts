@@ -96,8 +96,10 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
     try {
       backing = backingAt(kernel, path);
     } catch (error) {
-      if (!isErrno(error, Errno.ENOENT, Errno.ENXIO)) throw error;
-      // Detached since it was listed; or a container lacks the node, or has it for another device.
+      const { ENOENT, ENXIO, EIO, ENOTCONN, ESTALE } = Errno;
+      if (!isErrno(error, ENOENT, ENXIO, EIO, ENOTCONN, ESTALE)) throw error;
+      // Detached since it was listed; or a container lacks the node, or has it for another device; or the
+      // filesystem of its file is dead, which says nothing of ours.
       // What is attached and cannot be asked may be our file: its name decides.
       const file = readLineOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
       if (file?.split("/").at(-1) === imageName) loops.push({ path, partial: true });

@@ -46,8 +46,9 @@ function placeOfLoop(kernel: Kernel, name: string, offsetBytes: bigint, depth: n
   } catch (error) {
     // A container that lacks the node, may not open it, or has it for another device: then the name of the
     // file is all there is.
-    const { ENOENT, ENXIO, ENOTTY, EACCES, EPERM } = Errno;
-    if (!isErrno(error, ENOENT, ENXIO, ENOTTY, EACCES, EPERM)) throw error;
+    // So it is where the filesystem of the file is dead.
+    const { ENOENT, ENXIO, ENOTTY, EACCES, EPERM, EIO, ENOTCONN, ESTALE } = Errno;
+    if (!isErrno(error, ENOENT, ENXIO, ENOTTY, EACCES, EPERM, EIO, ENOTCONN, ESTALE)) throw error;
     const offset = readTextOrNull(kernel, `${folderOf(name)}/loop/offset`);
     if (offset === null) return { id: name, loop: null, offsetBytes };
     return { id: null, loop: name, offsetBytes: offsetBytes + BigInt(offset) };

@@ -141,11 +141,12 @@ export class Source {
 
   /** Who has it open under a lock that is not a run of ours, as a virtual machine has; null when nobody. */
   lockedBy(): string | null {
-    const image = this.#image;
+    const [image, device] = [this.#image, this.#device];
     if (image !== null && image.fd !== null) {
-      return lockedBy(this.#kernel, image.fd, image.loopPath !== null);
+      const who = lockedBy(this.#kernel, image.fd, image.loopPath !== null);
+      // Somebody may have the loop device for a disk that shows the image, and lock that.
+      return who ?? (device === null ? null : lockedBy(this.#kernel, device.fd, false));
     }
-    const device = this.#device;
     if (device === null) return null;
     return (
       lockedBy(this.#kernel, device.fd, false) ??

@@ -44,6 +44,24 @@ async function preparedImage(box: Sandbox): Promise<string> {
   return image;
 }
 
+test("an image whose loop device a virtual machine has for a disk is busy", async () => {
+  const box = sandbox();
+  const image = await preparedImage(box);
+  const device = box.attach(image);
+  const end = startVm(box, `file=${device}`);
+  for (const named of [
+    ["--image", image],
+    ["--device", device],
+  ]) {
+    const { message } = await fails(volume(box, "up", named), "busy");
+    expect(message).toContain("qemu-system");
+  }
+  expect(ourMounts(box)).toEqual([]);
+  await end();
+  await up(box, "--image", image);
+  expect(markerIsThere(box)).toBeTrue();
+});
+
 test.each([
   ["for writing", ""],
   ["for reading", ",readonly=on"],
