@@ -38,6 +38,8 @@ export interface FilesystemFacts {
   /** For messages. */
   readonly device: string;
   readonly sizeBytes: number;
+  /** What it has before it grows; without it, that is its size. */
+  readonly bytesNow?: number;
   readonly readOnly: boolean;
   /** It is a file, given as an image. */
   readonly isFile?: boolean;
@@ -87,7 +89,12 @@ function assertNoOtherFormat({ device, isFile, verdict }: FilesystemFacts): void
 }
 
 /** Why this verdict cannot be used, in words. */
-function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
+function refusal({
+  device,
+  sizeBytes,
+  bytesNow = sizeBytes,
+  verdict,
+}: FilesystemFacts): VolumeError {
   switch (verdict.kind) {
     case "foreign": {
       const { name, superblock, isAtEnd } = verdict;
@@ -110,7 +117,7 @@ function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
     case "shrunk":
       return new VolumeError(
         "shrunk",
-        `${device} is ${sizeText(sizeBytes)} (${sizeBytes} bytes), smaller than its filesystem: ` +
+        `${device} is ${sizeText(bytesNow)} (${bytesNow} bytes), smaller than its filesystem: ` +
           `${sizeText(verdict.superblock.deviceBytes)} (${verdict.superblock.deviceBytes} bytes)`,
         {
           hint:
@@ -161,11 +168,11 @@ function refusal({ device, sizeBytes, verdict }: FilesystemFacts): VolumeError {
 
 /** The rebuilt filesystem must fit this disk as any other must. */
 function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
-  const { sizeBytes } = facts;
+  const { sizeBytes, bytesNow = sizeBytes } = facts;
   if (mirror.deviceCount > 1n) {
     throw refusal({ ...facts, verdict: { kind: "multi-device", superblock: mirror } });
   }
-  if (mirror.deviceBytes > BigInt(sizeBytes)) {
+  if (mirror.deviceBytes > BigInt(bytesNow)) {
     throw refusal({ ...facts, verdict: { kind: "shrunk", superblock: mirror } });
   }
 }

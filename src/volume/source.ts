@@ -60,6 +60,8 @@ export class Source {
   readonly #choice: Choice | null;
   #device: OpenDevice | null;
   /** This run attached the image to its loop device. */
+  /** A loop device that this run attached, could not use, and could not detach. */
+  #strayLoop: string | null = null;
   #hasAttached = false;
   #mountPath: string | null = null;
   #prepared = false;
@@ -365,6 +367,8 @@ export class Source {
     if (wantedBytes <= fileBytes) return;
     growImage(this.#kernel, fd, path, wantedBytes);
     this.#resized = true;
+    // A filesystem that grew while power took back the size of its file would be larger than its disk.
+    if (fileBytes > 0) this.#kernel.fsync(fd);
   }
 
   #attach(path: string, fd: number, image: OpenImage, progress: Progress): void {
@@ -377,7 +381,9 @@ export class Source {
         this.#device = openedDevice(kernel, loop.path, loop.fd);
         if (this.#device === null) throw new SystemError("open", Errno.ENXIO, loop.path);
       } catch (error) {
+        this.#strayLoop = loop.path;
         withFd(kernel, loop.fd, () => detachLoop(kernel, loop.fd));
+        this.#strayLoop = null;
         throw error;
       }
       this.#hasAttached = true;
@@ -397,6 +403,11 @@ export class Source {
   undo(note: (text: string) => void): boolean {
     const image = this.#image;
     const isMade = this.goesOnFailure;
+    if (this.#strayLoop !== null) {
+      note(
+        `${this.#strayLoop} could not be put back: it is still attached to ${image?.path ?? ""}`,
+      );
+    }
     try {
       const path = this.#device?.path;
       if (this.#hasAttached) this.detach();

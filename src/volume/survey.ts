@@ -104,9 +104,11 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
   const { format, repair } = policiesOf(context, verdict);
   // Who uses a disk of which nothing is known is a better answer than that nothing is known.
   if (verdict.kind === "unknown") source.assertNoOtherUse(verdict.kind);
+  const { disk } = source;
   const action = decideFilesystem({
     device: source.path,
-    sizeBytes: source.disk.sizeBytes,
+    sizeBytes: disk.sizeBytes,
+    bytesNow: (disk.grownFrom ?? disk).sizeBytes,
     readOnly: source.readOnly,
     isFile: source.isImage,
     verdict,
