@@ -21,21 +21,12 @@ const boot = [
   "src/program.ts",
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
-  ...["aligned-buffer", "appearance", "block-device", "bytes", "errno", "escapes"].map(inLinux),
+  ...["aligned-buffer", "appearance", "block-device", "bytes", "errno"].map(inLinux),
   ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
     inLinux,
   ),
   ...["deadline", "escapes", "place", "processes", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
-  ...[
-    "host-space",
-    "mount-options",
-    "options-in-force",
-    "shell-word",
-    "site",
-    "superblocks",
-    "uuid",
-  ].map(inVolume),
   ...[
     "deleted-image",
     "file-formats",
@@ -49,7 +40,7 @@ const boot = [
   ].map(inVolume),
   // A filesystem that is mounted somewhere else already has to be told of, and so has what was quicker than a failure.
   ...["elsewhere", "holders", "keepers", "overlay", "propagation", "slow-look"].map(inVolume),
-  ...["mount-options", "options-in-force", "superblocks", "uuid"].map(inVolume),
+  ...["mount-options", "options-in-force", "rebuilt-primary", "superblocks", "uuid"].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...[
     "mount",
