@@ -157,6 +157,11 @@ export class SimulatedKernel implements Kernel {
     const { what } = this.file(fd, "fsync");
     this.#storage(fd, "fsync").flush();
     if (what.kind === "block") this.flushed(what.name);
+    const image = what.kind === "image" ? this.world.images.get(what.image) : undefined;
+    // Its size is there for good; its name only if that was so before.
+    if (image !== undefined && image.durableBytes !== null) {
+      image.durableBytes = image.storage.sizeBytes;
+    }
   }
 
   syncfs(fd: number): void {
