@@ -166,12 +166,12 @@ test.each(rollbacks)(
   },
 );
 
-test("an unmount that finds somebody in there already is made out of sight", async () => {
+test("an unmount that finds somebody in there already is made out of sight, and told", async () => {
   const stage = await stageOf(sandbox(), "a volume");
   const call = (await callsOf(stage)).filter(({ kind }) => kind === "mount").at(-1);
   if (call === undefined) throw new Error("there is no mount");
   const { stdout } = await disturb(stage, call, "error=EIO", "umount2:error=EBUSY:when=2");
-  expect(parseReport(stdout).notes).toBeEmpty();
+  expect(parseReport(stdout).notes.join("\n")).toMatch(/was in use .* out of sight until it ends/);
   expect(ourMounts(stage.box)).toBeEmpty();
   await expectRecovers(stage);
 });
