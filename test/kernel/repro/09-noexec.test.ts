@@ -153,7 +153,7 @@ test("of a volume that the program mounted itself there is nothing to tell", asy
     ["compress", "discard"],
     ["compress=zstd:15", "commit=120", "autodefrag", "flushoncommit", "max_inline=1024", "noacl"],
     ["nodatasum", "compress-force=zlib:9"],
-    ["compress=zstd:99", "nodatasum", "nossd", "thread_pool=3"],
+    ["compress=zstd:3", "nodatasum", "nossd", "thread_pool=3"],
     [],
   ];
   for (const options of layouts) {
