@@ -57,7 +57,11 @@ export interface Superblock {
   readonly flags: bigint;
   readonly magic: bigint;
   readonly generation: bigint;
+  /** The sum of all devices. */
+  readonly totalBytes: bigint;
   readonly deviceCount: bigint;
+  readonly sectorBytes: number;
+  readonly nodeBytes: number;
   readonly deviceId: bigint;
   /** Size of the device as the filesystem uses it, dev_item.total_bytes. */
   readonly deviceBytes: bigint;

@@ -69,15 +69,19 @@ export function smallerDisk(
   };
 }
 
-/** As a report of `up` or `plan` says it. */
-export function noteSmallerDisk(
+/** Says what of the disk of a mounted filesystem is not as it was made, in a report of `up` or `plan`. */
+export function noteDisk(
   facts: CapacityFacts,
   mountPath: string,
   note: (text: string) => void,
 ): void {
   const smaller = smallerDisk(facts, mountPath);
   if (smaller !== null) note(`ATTENTION: ${smaller.message}; ${smaller.hint}`);
+  if (facts.isReplacing) note(replaceText);
 }
+
+export const replaceText =
+  "a btrfs replace is running: until it is done, the size of the disk is left as it is";
 
 /** What `growToDevice` would do. */
 export const planCapacity = (facts: CapacityFacts): StepResult =>

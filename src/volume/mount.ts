@@ -1,8 +1,11 @@
+import { replaceTargetId } from "../btrfs/ioctls.ts";
 import type { Superblock } from "../btrfs/superblock.ts";
 import { Errno, isErrno, type SystemError } from "../linux/errno.ts";
-import { namesIn } from "../linux/files.ts";
+import { readLineOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
+import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import { shellWord } from "./shell-word.ts";
 
 /** Feature bits (struct btrfs_super_block, incompat_flags) and their names in /sys/fs/btrfs/features. */
 const incompatFeatures: readonly (readonly [bit: bigint, name: string])[] = [
@@ -47,11 +50,114 @@ export function missingFeatures(
   return [...missing, ...bits.map((set) => `0x${set.toString(16)}`)];
 }
 
+export const refused = (device: string, why: string, hint?: string, cause?: unknown): VolumeError =>
+  new VolumeError("mount-failed", `${device} cannot be mounted: ${why}`, { hint, cause });
+
+/**
+ * Bits of the superblock's flags that btrfstune sets when it begins and clears when it is done (BTRFS_SUPER_FLAG_CHANGING_*
+ * of btrfs-progs), with the command that goes on where it was stopped.
+ */
+const unfinished: readonly (readonly [
+  bit: bigint,
+  what: string,
+  how: (device: string) => string,
+])[] = [
+  [35n, "a change of the UUID", (device) => `btrfstune -f -u ${device}`],
+  [
+    36n,
+    "a change of the metadata UUID",
+    (device) => `btrfstune -f -m ${device} (of btrfs-progs 6.14 or later)`,
+  ],
+  [
+    38n,
+    "the conversion to a block group tree",
+    (device) => `btrfstune --convert-to-block-group-tree ${device} (of btrfs-progs 6.14 or later)`,
+  ],
+  [
+    39n,
+    "a change of the checksums of the data",
+    () => "btrfstune --csum, of the btrfs-progs that began it",
+  ],
+  [
+    40n,
+    "a change of the checksums of the metadata",
+    () => "btrfstune --csum, of the btrfs-progs that began it",
+  ],
+];
+
+/**
+ * What the superblock tells beforehand of a filesystem that this kernel will not mount, whatever else it holds; null
+ * where nothing speaks against it. A sound one of a usual kind costs no system call.
+ */
+export function unmountable(
+  kernel: Kernel,
+  device: string,
+  superblock: Superblock,
+): VolumeError | null {
+  const { flags, deviceId, deviceCount, totalBytes, deviceBytes, sectorBytes } = superblock;
+  const word = shellWord(device);
+  const change = unfinished.find(([bit]) => (flags & (1n << bit)) !== 0n);
+  if (change !== undefined) {
+    const [, what, how] = change;
+    return refused(device, `${what} by btrfstune was interrupted`, `finish it: ${how(word)}`);
+  }
+  if (deviceId === replaceTargetId) {
+    return refused(
+      device,
+      "it is the new disk of a btrfs replace that is not done",
+      "the old disk holds the data: give that one",
+    );
+  }
+  if (deviceCount === 1n && totalBytes < deviceBytes) {
+    return refused(
+      device,
+      `its superblock gives the filesystem ${totalBytes} bytes, and its device ${deviceBytes}`,
+      `btrfs rescue fix-device-size ${word}, then volume up`,
+    );
+  }
+  return sectorBytes === usualSectorBytes ? null : unsupportedSectors(kernel, device, sectorBytes);
+}
+
+/** Every kernel has had these, whatever its pages. */
+const usualSectorBytes = 4096;
+
+function unsupportedSectors(
+  kernel: Kernel,
+  device: string,
+  sectorBytes: number,
+): VolumeError | null {
+  const supported = readLineOrNull(kernel, "/sys/fs/btrfs/features/supported_sectorsizes");
+  const sizes = supported?.split(" ") ?? [String(kernel.pageBytes())];
+  if (sizes.includes(String(sectorBytes))) return null;
+  return new VolumeError(
+    "unsupported",
+    `${device} has sectors of ${sectorBytes} bytes, and this kernel mounts those of ${sizes.join(", ")}`,
+    { hint: `use a kernel with pages of ${sectorBytes} bytes, such as the one that made it` },
+  );
+}
+
+/** A filesystem that is not mounted. */
+export interface FoundOnDisk {
+  readonly disk: Disk;
+  readonly superblock: Superblock;
+}
+
+/** Loaded with the first mount that fails, for no warm boot needs it. */
+export function whyNotMounted(
+  kernel: Kernel,
+  device: string,
+  found: FoundOnDisk,
+  cause?: unknown,
+): VolumeError | null {
+  const { whyNot } = require("./why-not.ts") as typeof import("./why-not.ts");
+  return whyNot(kernel, device, found, cause);
+}
+
 /** What a failed mount(2) of a filesystem whose superblock is sound means for the user. */
 export function mountError(
   kernel: Kernel,
   device: string,
-  superblock: Superblock | null,
+  found: FoundOnDisk | null,
   error: SystemError,
 ): VolumeError {
   const about = `${device} cannot be mounted: ${error.message}`;
@@ -82,14 +188,14 @@ export function mountError(
       hint: "see the kernel's log (dmesg) for the reason",
     });
   }
-  const missing =
-    superblock === null
-      ? []
-      : missingFeatures(superblock, namesIn(kernel, "/sys/fs/btrfs/features"));
-  const hint =
-    missing.length > 0
-      ? `it uses features this kernel does not know (${missing.join(", ")}): use a newer kernel`
-      : "see the kernel's log (dmesg); then try, in this order: mount -o rescue=usebackuproot, " +
-        "which may lose the last seconds, then mount -o ro,rescue=all to copy the data off";
-  return new VolumeError("mount-failed", about, { cause: error, hint });
+  const reason = found === null ? null : whyNotMounted(kernel, device, found, error);
+  return (
+    reason ??
+    new VolumeError("mount-failed", about, {
+      cause: error,
+      hint:
+        "see the kernel's log (dmesg); then try, in this order: mount -o rescue=usebackuproot, " +
+        "which may lose the last seconds, then mount -o ro,rescue=all to copy the data off",
+    })
+  );
 }

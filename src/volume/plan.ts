@@ -1,5 +1,5 @@
 import type { Kernel } from "../linux/kernel.ts";
-import { lookAtCapacity, noteSmallerDisk, planCapacity } from "./capacity.ts";
+import { lookAtCapacity, noteDisk, planCapacity } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { filesystemResult, staleIntentResult } from "./filesystem.ts";
 import { hasIntentBeside } from "./intent.ts";
@@ -88,7 +88,7 @@ function lookInside(context: Context, source: Source, found: Survey): Inside | n
     const willGrow = source.disk.sizeBytes > sizeBytes;
     const bytes = willGrow ? source.disk.sizeBytes : source.backedBytes;
     const facts = lookAtCapacity(kernel, top, path, bytes);
-    noteSmallerDisk(facts, whole.path, note);
+    noteDisk(facts, whole.path, note);
     return planCapacity(facts);
   });
   const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));

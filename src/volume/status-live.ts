@@ -4,7 +4,7 @@ import { deviceInfo } from "../btrfs/ioctls.ts";
 import { type Space, spaceInfo } from "../btrfs/space.ts";
 import { SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { type CapacityFacts, lookAtCapacity } from "./capacity.ts";
+import { type CapacityFacts, lookAtCapacity, replaceText } from "./capacity.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { type HostSpace, isTooSmall } from "./host-space.ts";
@@ -38,6 +38,7 @@ export function lookInside(
     note(`${error.message}; volume up refuses it: ${error.hint}`);
     return error;
   }
+  if (capacity.isReplacing) note(replaceText);
   const { deviceId, usedBytes: filesystemBytes } = capacity;
   const spaces = spaceInfo(kernel, top);
   const allocatedBytes = deviceInfo(kernel, top, deviceId)?.usedBytes ?? 0n;

@@ -19,7 +19,7 @@ import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookInside } from "./status-live.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
-import { policiesOf } from "./survey.ts";
+import { assertMountable, policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { uuidOnDisk } from "./uuid.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -258,6 +258,7 @@ function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeEr
       format: source.mayBeFormatted ? format : "never",
       repair,
     });
+    if (verdict.kind === "btrfs") assertMountable(context.kernel, source, verdict.superblock, true);
     return null;
   } catch (error) {
     if (error instanceof VolumeError) return error;

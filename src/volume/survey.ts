@@ -4,11 +4,13 @@ import {
   isValidCopy,
   parseSuperblock,
   primaryOffset,
+  type Superblock,
   superblockBytes,
 } from "../btrfs/superblock.ts";
 import { assertUnclaimed, dropCache } from "../linux/block-device.ts";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { procPath } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
 import type { Extent } from "./blank.ts";
 import { cmdlineChoice } from "./cmdline.ts";
 import type { Context } from "./context.ts";
@@ -18,7 +20,7 @@ import { VolumeError } from "./error.ts";
 import { assertNoSeed, decideFilesystem, type FilesystemAction } from "./filesystem.ts";
 import { findMkfs } from "./format.ts";
 import { assertRoom, spaceWarning } from "./host-space.ts";
-import { mountError } from "./mount.ts";
+import { mountError, unmountable, whyNotMounted } from "./mount.ts";
 import { assertMountOptions } from "./mount-options.ts";
 import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } from "./options.ts";
 import { lookAtPlaces, type Places } from "./places.ts";
@@ -54,7 +56,7 @@ function assertUsable({ note }: Context, source: Source): void {
 /** The verdict; of a warm boot only what a glance shows, for the kernel checks the rest at mount. */
 function lookAtDisk(context: Context, source: Source): Verdict {
   const mountedUuid = source.mountedUuid();
-  const superblock = context.acting && mountedUuid === null ? glanceOrNull(source) : null;
+  const superblock = context.acting && mountedUuid === null ? glanceOrNull(context, source) : null;
   const verdict: Verdict =
     superblock === null ? judgeNow(context, source, mountedUuid) : { kind: "btrfs", superblock };
   context.recorder.found(verdict);
@@ -88,10 +90,15 @@ export function judgeNow(
   return judge(source.disk, mountedUuid, { extent, progress });
 }
 
-/** What a glance cannot read, the full verdict will name. */
-function glanceOrNull(source: Source): ReturnType<typeof glance> {
+/**
+ * What a glance cannot read, the full verdict will name. What speaks against a mount is believed of a superblock whose
+ * checksum is right, and of no other: it may be what a damage has made of it.
+ */
+function glanceOrNull({ kernel }: Context, source: Source): ReturnType<typeof glance> {
   try {
-    return glance(source.disk);
+    const superblock = glance(source.disk);
+    if (superblock === null || unmountable(kernel, source.path, superblock) !== null) return null;
+    return superblock;
   } catch (error) {
     if (error instanceof SystemError) return null;
     throw error;
@@ -126,12 +133,38 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     assertNoMountedSeed(source);
     return action;
   }
+  const superblock = superblockAfter(action, verdict);
+  // A mirror may name older trees than those that the repaired superblock will name.
+  const isSure = verdict.kind === "btrfs" && !acting;
+  if (superblock !== null) assertMountable(kernel, source, superblock, isSure);
   assertNotMountedElsewhere(source);
   source.assertNoOtherUse(verdict.kind);
   // Where a mount comes next, the kernel asks this by itself.
   const mountAsks = acting && action.kind === "keep";
   if (source.isAttached && !mountAsks) assertFree(context, source);
   return action;
+}
+
+/** The superblock that the kernel will find when it mounts; null of one that mkfs is still to make. */
+function superblockAfter(action: FilesystemAction, verdict: Verdict): Superblock | null {
+  if (action.kind === "repair") return action.mirror;
+  return verdict.kind === "btrfs" ? verdict.superblock : null;
+}
+
+/**
+ * Throws what the superblock tells beforehand of a filesystem that will not be mounted. Where nothing is going to be
+ * mounted now, for a plan or a status, the trees are looked at too: else the kernel does that.
+ */
+export function assertMountable(
+  kernel: Kernel,
+  { path, disk }: Pick<Source, "path" | "disk">,
+  superblock: Superblock,
+  withTrees: boolean,
+): void {
+  const reason = withTrees
+    ? whyNotMounted(kernel, path, { disk, superblock })
+    : unmountable(kernel, path, superblock);
+  if (reason !== null) throw reason;
 }
 
 /**

@@ -3,7 +3,7 @@ import { Deadline } from "../linux/deadline.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { growToDevice, lookAtCapacity, noteSmallerDisk } from "./capacity.ts";
+import { growToDevice, lookAtCapacity, noteDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { asNoSpace } from "./host-space.ts";
@@ -156,7 +156,7 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   const due = recorder.in("subvolumes", () => planSubvolumes(kernel, top, layout));
 
   recorder.in("capacity", () => {
-    noteSmallerDisk(capacity, whole.path, note);
+    noteDisk(capacity, whole.path, note);
     recorder.set("capacity", growToDevice(kernel, top, capacity, note));
   });
   const locked = recorder.in("subvolumes", () => {
@@ -240,10 +240,11 @@ function mountWhole(
     const option = isErrno(error, Errno.EINVAL) ? refusedOption(kernel, layout) : null;
     if (option !== null) throw wrongOption(`this kernel does not take ${option}`);
     const superblock = found.verdict.kind === "btrfs" ? found.verdict.superblock : null;
-    const refused = mountError(kernel, source.path, superblock, error);
-    if (superblock === null || !isErrno(error, ...faults)) throw refused;
+    const sound = superblock === null ? null : { disk: source.disk, superblock };
+    const refused = (): VolumeError => mountError(kernel, source.path, sound, error);
+    if (superblock === null || !isErrno(error, ...faults)) throw refused();
     const verdict = judgeNow(context, source, source.mountedUuid());
-    if (verdict.kind === "btrfs" || verdict.kind === "mounted") throw refused;
+    if (verdict.kind === "btrfs" || verdict.kind === "mounted") throw refused();
     recorder.in("filesystem", () => {
       recorder.found(verdict);
       const action = decide(context, source, verdict);

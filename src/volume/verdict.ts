@@ -47,14 +47,25 @@ export type Verdict =
   | { readonly kind: "blank" }
   | { readonly kind: "unknown"; readonly offset: number };
 
+/** Loaded with the first superblock that claims so, for nearly every volume has one. */
+function hasSeveralDevices(disk: Disk, superblock: Superblock): boolean {
+  const diagnosis = require("./diagnosis.ts") as typeof import("./diagnosis.ts");
+  return diagnosis.hasSeveralDevices(disk, superblock);
+}
+
 /**
- * A filesystem that no mount can use on this disk, whatever its superblock's health. An image that was cut short
- * does not become whole by growing: what a disk has is what counts, not what it is to have.
+ * An image that was cut short does not become whole by growing: what a disk has is what counts, not what it
+ * is to have.
  */
+const fits = ({ deviceBytes }: Superblock, disk: Disk): boolean =>
+  deviceBytes <= BigInt((disk.grownFrom ?? disk).sizeBytes);
+
+/** A filesystem that no mount can use on this disk, whatever its superblock's health. */
 function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
-  if (superblock.deviceCount > 1n) return { kind: "multi-device", superblock };
-  if (superblock.deviceBytes > BigInt((disk.grownFrom ?? disk).sizeBytes))
-    return { kind: "shrunk", superblock };
+  if (superblock.deviceCount > 1n && hasSeveralDevices(disk, superblock)) {
+    return { kind: "multi-device", superblock };
+  }
+  if (!fits(superblock, disk)) return { kind: "shrunk", superblock };
   return null;
 }
 
@@ -230,7 +241,8 @@ export function glance(disk: Disk): Superblock | null {
   const looksRight =
     primary.magic === superblockMagic &&
     primary.address === BigInt(primaryOffset) &&
-    flawOf(primary, disk) === null;
+    primary.deviceCount <= 1n &&
+    fits(primary, disk);
   const isOurs =
     looksRight &&
     foreignInHead(head) === null &&

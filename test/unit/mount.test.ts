@@ -7,6 +7,7 @@ import { missingFeatures, mountError } from "../../src/volume/mount.ts";
 import { MountJournal } from "../../src/volume/mount-journal.ts";
 import { failing, fakeKernel, fileStatus } from "./support/fake-kernel.ts";
 import { expectRefused } from "./support/refused.ts";
+import { GiB } from "./support/sparse-disk.ts";
 import { superblock } from "./support/superblock.ts";
 
 const using = (incompatFlags: number) => parseSuperblock(superblock({ incompatFlags }));
@@ -41,15 +42,18 @@ describe("features that this kernel lacks are named", () => {
 });
 
 describe("what the kernel's refusal means", () => {
-  const refuse = (errno: number, incompatFlags = 0x341): (() => never) => {
+  /** Of a filesystem that uses these features; of one of which nothing is known without them. */
+  const refuse = (errno: number, incompatFlags?: number): (() => never) => {
     const kernel = fakeKernel({
       open: () => 3,
       close: () => undefined,
       readDirectory: () => [...kernel618],
     });
     const failed = new SystemError("mount", errno, "/dev/vdb");
+    const disk = { sizeBytes: GiB, read: (_: number, length: number) => new Uint8Array(length) };
+    const found = incompatFlags === undefined ? null : { disk, superblock: using(incompatFlags) };
     return () => {
-      throw mountError(kernel, "/dev/vdb", using(incompatFlags), failed);
+      throw mountError(kernel, "/dev/vdb", found, failed);
     };
   };
   const cases: readonly (readonly [keyof typeof Errno, ErrorCode, RegExp])[] = [

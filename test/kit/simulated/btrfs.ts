@@ -20,6 +20,8 @@ import { directory, type Entry, type Tree } from "./tree.ts";
  * over a tree that a superblock still names.
  */
 const rootField = 80;
+/** BTRFS_FEATURE_INCOMPAT_EXTENT_TREE_V2: says to whoever reads trees from a disk that these are others. */
+const ownTrees = 1n << 13n;
 const treeHeaderBytes = 8;
 /** Two places for trees, used in turn; no copy of the superblock and no intent record is near them. */
 const treePlaces = [5 * 1024 * 1024, 21 * 1024 * 1024] as const;
@@ -51,7 +53,7 @@ export function newSuperblock(made: NewFilesystem): Superblock {
     sectorBytes: 4096,
     nodeBytes: 16_384,
     compatReadOnlyFlags: 3n,
-    incompatFlags: 0x341n,
+    incompatFlags: 0x341n | ownTrees,
     deviceId: 1n,
     deviceBytes: BigInt(deviceBytes),
     deviceUsedBytes: 126_877_696n,

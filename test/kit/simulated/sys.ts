@@ -68,7 +68,8 @@ function blockEntry(world: World, [name, part, leaf]: readonly string[]): Entry 
 export function sysNames(world: World, path: string): string[] {
   if (path === "/block" || path === "/class/block") return [...blockDevices(world).keys()];
   if (path === "/fs/btrfs") return ["features", ...world.filesystems.keys()];
-  if (path === "/fs/btrfs/features") return ["no_holes", "simple_quota", "metadata_uuid"];
+  if (path === "/fs/btrfs/features")
+    return ["no_holes", "simple_quota", "metadata_uuid", "extent_tree_v2"];
   const devices = /^\/fs\/btrfs\/([^/]+)\/devices$/.exec(path);
   const filesystem = world.filesystems.get(devices?.[1] ?? "");
   return filesystem === undefined ? [] : [filesystem.deviceName];

@@ -1,0 +1,336 @@
+import { expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { down, fails, plan, up, volume } from "../kit/agent.ts";
+import { command, tool, tryCommand } from "../kit/command.ts";
+import { copySparse, flush, GiB, MiB } from "../kit/image.ts";
+import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { status } from "../kit/status.ts";
+import { at, editSuperblock, MIRROR, PRIMARY, superblockFacts } from "../kit/superblock.ts";
+import { addressInSuperblock, damageBlock, rootAddress } from "../kit/trees.ts";
+import {
+  checkFilesystem,
+  dockerOf,
+  expectMounted,
+  markerIsThere,
+  preparedDisk,
+  rawOf,
+  withWholeFilesystem,
+  writeMarker,
+} from "../kit/volume.ts";
+
+/** Every hint of a filesystem that will not be mounted is done here as it is written, on its case. */
+
+const sandbox = useSandbox();
+/** Where the hints mount by hand; the tests have a mount namespace of their own. */
+const BY_HAND = "/mnt";
+
+/** Changes the image behind the back of its loop device. */
+function damaged({ image, device }: Disk, damage: (image: string) => void): Disk {
+  flush(device);
+  damage(image);
+  command("blockdev", "--flushbufs", device);
+  return { image, device };
+}
+
+/** All copies of the superblock. */
+const edited = (disk: Disk, edit: (block: Buffer) => void): Disk =>
+  damaged(disk, (image) => {
+    for (const place of [PRIMARY, MIRROR]) editSuperblock(image, place, edit);
+  });
+
+interface Refusal {
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** `plan`, `status` and `up` refuse the disk in the same words, and nothing is mounted. */
+async function refusal(box: Sandbox, { device }: Disk, code = "mount-failed"): Promise<Refusal> {
+  const args = ["--device", device];
+  const planned = await fails(volume(box, "plan", args), code);
+  const { problems } = await status(box, args);
+  const { message, hint } = await fails(volume(box, "up", args), code);
+  expect(planned).toMatchObject({ message, hint });
+  expect(problems).toMatchObject([{ code, level: "critical", message, hint }]);
+  return { message, hint };
+}
+
+/** Does what stands between the words `from` and `to` of a hint. */
+function obey(box: Sandbox, { hint }: Refusal, from: string, to: string): void {
+  const start = hint.indexOf(from);
+  const end = hint.indexOf(to, start);
+  if (start < 0 || end < 0) throw new Error(`no "${from}" to "${to}" in: ${hint}`);
+  box.onEnd(() => tryCommand("umount", BY_HAND));
+  command("bash", "-e", "-c", hint.slice(start, end));
+}
+
+async function comesUp(box: Sandbox, disk: Disk): Promise<void> {
+  await up(box, "--device", disk.device);
+  expectMounted(box.root);
+  expect(markerIsThere(box)).toBeTrue();
+  // What the kernel mends, it writes down with the next commit.
+  writeFileSync(join(dockerOf(box), "new"), "new");
+  await down(box, "--device", disk.device);
+  checkFilesystem(disk);
+}
+
+test.each([
+  ["all copies", [PRIMARY, MIRROR]],
+  ["the primary", [PRIMARY]],
+])("a wrong number of devices in %s refuses nothing: the kernel mends it", async (_, places) => {
+  const box = sandbox();
+  const disk = damaged(await preparedDisk(box), (image) => {
+    for (const place of places) {
+      editSuperblock(image, place, (block) => block.writeBigUInt64LE(3n, at.numDevices));
+    }
+  });
+  const args = ["--device", disk.device];
+  expect(await plan(box, ...args)).toMatchObject({ verdict: "btrfs", notes: [] });
+  expect(await status(box, args)).toMatchObject({ verdict: "btrfs", problems: [{ code: "down" }] });
+  await comesUp(box, disk);
+});
+
+test("a Btrfs that really has two devices is refused, whatever its superblock says", async () => {
+  const box = sandbox();
+  const [one, two] = [box.disk(GiB), box.disk(GiB)];
+  command("mkfs.btrfs", "--quiet", "--data", "single", one.device, two.device);
+  const args = ["--device", one.device];
+  await fails(volume(box, "up", args), "multi-device");
+  edited(one, (block) => block.writeBigUInt64LE(1n, at.numDevices));
+  await fails(volume(box, "plan", args), "multi-device");
+  edited(one, (block) => block.writeBigUInt64LE(7n, at.numDevices));
+  await fails(volume(box, "up", args), "multi-device");
+});
+
+test("a filesystem whose superblock gives it too few bytes", async () => {
+  const box = sandbox();
+  const disk = edited(await preparedDisk(box), (block) =>
+    block.writeBigUInt64LE(BigInt(GiB / 2), at.totalBytes),
+  );
+  const told = await refusal(box, disk);
+  obey(box, told, "btrfs rescue", ", then volume up");
+  await comesUp(box, disk);
+});
+
+test("a btrfstune that was stopped while it changed the UUID", async () => {
+  const box = sandbox();
+  const disk = await preparedDisk(box);
+  const before = superblockFacts(disk.image).uuid;
+  const killed = tryCommand(
+    "strace",
+    "--trace=pwrite64",
+    "--inject=pwrite64:signal=KILL:when=6",
+    tool("btrfstune"),
+    "-f",
+    "-u",
+    disk.device,
+  );
+  expect(killed.exitCode).not.toBe(0);
+  flush(disk.device);
+  const told = await refusal(box, disk);
+  obey(box, { ...told, hint: `${told.hint}.` }, "btrfstune", ".");
+  flush(disk.device);
+  expect(superblockFacts(disk.image).uuid).not.toBe(before);
+  await comesUp(box, disk);
+});
+
+test.each([
+  [35n, "btrfstune -f -u"],
+  [36n, "btrfstune -f -m"],
+  [38n, "btrfstune --convert-to-block-group-tree"],
+  [39n, "btrfstune --csum"],
+  [40n, "btrfstune --csum"],
+])("an unfinished btrfstune (super flag %i) is told before anything is tried", async (bit, how) => {
+  const box = sandbox();
+  const disk = edited(await preparedDisk(box), (block) =>
+    block.writeBigUInt64LE(1n | (1n << bit), at.flags),
+  );
+  const { message, hint } = await refusal(box, disk);
+  expect(message).toContain("btrfstune was interrupted");
+  expect(hint).toContain(how);
+  expect(hint).not.toContain("rescue");
+});
+
+test("sectors that this kernel does not mount, with the sizes that it does", async () => {
+  const box = sandbox();
+  const disk = box.disk(GiB);
+  command("mkfs.btrfs", "--quiet", "--sectorsize", "16K", disk.device);
+  flush(disk.device);
+  const { message, hint } = await refusal(box, disk, "unsupported");
+  expect(message).toMatch(/16384 bytes.*4096/);
+  expect(hint).not.toContain("rescue");
+});
+
+/** A volume in the midst of a `btrfs replace`; it is so slow that it outlasts the test. */
+async function replacing(box: Sandbox): Promise<readonly [old: Disk, fresh: Disk]> {
+  const [old, fresh] = [box.disk(GiB), box.disk(GiB)];
+  await up(box, "--device", old.device);
+  writeMarker(box);
+  writeFileSync(join(dockerOf(box), "much"), randomBytes(200 * MiB));
+  const top = rawOf(box);
+  command("sync", "--file-system", top);
+  const uuid = command("findmnt", "-no", "UUID", top).trim();
+  writeFileSync(`/sys/fs/btrfs/${uuid}/devinfo/1/scrub_speed_max`, "8m");
+  command("btrfs", "replace", "start", "1", fresh.device, top);
+  box.onEnd(() => tryCommand("btrfs", "replace", "cancel", top));
+  // A commit writes down that it has begun.
+  writeFileSync(join(dockerOf(box), "later"), "later");
+  command("sync", "--file-system", top);
+  return [old, fresh];
+}
+
+/** The two disks as they would be if the power failed now, and neither is mounted. */
+async function cutShort(box: Sandbox): Promise<readonly [old: Disk, fresh: Disk]> {
+  const disks = await replacing(box);
+  const images = disks.map(({ image }, i) => {
+    const copy = box.path(`cut${i}.img`);
+    copySparse(image, copy);
+    return copy;
+  });
+  command("btrfs", "replace", "cancel", rawOf(box));
+  // The kernel has it in use for a moment longer.
+  for (let left = 100; ; left -= 1) {
+    const run = await volume(box, "down", ["--device", disks[0].device]);
+    if (run.exitCode === 0) break;
+    if (left === 0) throw new Error(`it stays up: ${run.stdout}`);
+  }
+  const [old, fresh] = images.map((image) => ({ image, device: box.attach(image) }));
+  if (old === undefined || fresh === undefined) throw new Error("two disks");
+  return [old, fresh];
+}
+
+test("a btrfs replace that is running is told by name, and the volume comes up", async () => {
+  const box = sandbox();
+  const [old] = await replacing(box);
+  const args = ["--device", old.device];
+  for (const report of [await plan(box, ...args), await up(box, ...args)]) {
+    expect(report.outcome).toBe("unchanged");
+    expect(report.notes.join()).toMatch(/btrfs replace/);
+  }
+  const answer = await status(box, args);
+  expect(answer).toMatchObject({ state: "up", errors: { write: 0 } });
+  expect(answer.notes.join()).toMatch(/btrfs replace/);
+  expect(answer.problems).toBeEmpty();
+});
+
+test("a btrfs replace that was cut short, and the new disk is gone", async () => {
+  const box = sandbox();
+  const [old, fresh] = await cutShort(box);
+  box.detach(fresh.device);
+  const told = await refusal(box, old);
+  expect(told.message).toContain("btrfs replace");
+  obey(box, told, "mount -o degraded", ", then volume up");
+  await comesUp(box, old);
+});
+
+test("the new disk of a btrfs replace that was cut short is not the volume", async () => {
+  const box = sandbox();
+  const [, fresh] = await cutShort(box);
+  const { message, hint } = await refusal(box, fresh);
+  expect(message).toContain("btrfs replace");
+  expect(hint).toContain("old disk");
+});
+
+/** A copy of the disk at the moment after a file was synced: its log has it, and no commit. */
+async function withLog(box: Sandbox): Promise<Disk> {
+  const disk = box.disk(GiB);
+  await up(box, "--device", disk.device);
+  writeMarker(box);
+  command("sync", "--file-system", dockerOf(box));
+  writeFileSync(join(dockerOf(box), "synced"), "in the log", { flush: true });
+  const image = box.path("crashed.img");
+  copySparse(disk.image, image);
+  await down(box, "--device", disk.device);
+  return { image, device: box.attach(image) };
+}
+
+test("a log that cannot be read", async () => {
+  const box = sandbox();
+  const disk = damaged(await withLog(box), (image) => {
+    damageBlock(image, addressInSuperblock(image, "log_root"));
+  });
+  const told = await refusal(box, disk);
+  expect(told.message).toContain("log");
+  expect(told.hint).not.toContain("usebackuproot");
+  obey(box, told, "btrfs rescue", ", then volume up");
+  await comesUp(box, disk);
+});
+
+test("a log of which a deeper block cannot be read", async () => {
+  const box = sandbox();
+  const disk = damaged(await withLog(box), (image) => {
+    const log = command("btrfs", "inspect-internal", "dump-tree", image);
+    const address =
+      /log root tree[\s\S]*?\bROOT_ITEM \d+\)[\s\S]*?bytenr (\d+)/.exec(log)?.[1] ?? "";
+    damageBlock(image, BigInt(address));
+  });
+  const told = await refusal(box, disk);
+  obey(box, told, "btrfs rescue", ", then volume up");
+  await comesUp(box, disk);
+});
+
+/** A volume with some commits behind it: each keeps the tree of the one before. */
+async function withHistory(box: Sandbox): Promise<Disk> {
+  const disk = await preparedDisk(box);
+  withWholeFilesystem(disk, box, (top) => {
+    for (const name of ["one", "two", "three"]) {
+      writeFileSync(join(top, "@docker", name), name);
+      command("sync", "--file-system", top);
+    }
+  });
+  return disk;
+}
+
+test("a damaged root of the trees, of which an older one is intact", async () => {
+  const box = sandbox();
+  const disk = damaged(await withHistory(box), (image) => {
+    damageBlock(image, addressInSuperblock(image, "root"));
+  });
+  const told = await refusal(box, disk);
+  obey(box, told, "mount -o rescue=usebackuproot", ", then volume up");
+  await comesUp(box, disk);
+});
+
+const precious = join(BY_HAND, "@docker", "marker");
+
+test("a damaged extent tree: all can be copied off, and an older one makes the volume come up", async () => {
+  const box = sandbox();
+  const disk = damaged(await withHistory(box), (image) => {
+    damageBlock(image, rootAddress(image, "EXTENT_TREE"));
+  });
+  const told = await refusal(box, disk);
+  expect(told.message).toContain("extent");
+  obey(box, told, "mount -o ro,rescue=all", ";");
+  expect(existsSync(precious)).toBeTrue();
+  expect(existsSync(join(BY_HAND, "@docker", "three"))).toBeTrue();
+  command("umount", BY_HAND);
+  obey(box, told, "mount -o rescue=usebackuproot", ", then volume up");
+  await comesUp(box, disk);
+});
+
+test.each(["CSUM_TREE", "UUID_TREE", "FREE_SPACE_TREE", "DEV_TREE", "DATA_RELOC_TREE"])(
+  "a damaged %s: the data can be copied off, and nothing that would not help is said",
+  async (tree) => {
+    const box = sandbox();
+    const disk = damaged(await withHistory(box), (image) => {
+      damageBlock(image, rootAddress(image, tree));
+    });
+    const told = await refusal(box, disk);
+    expect(told.hint).not.toContain("usebackuproot");
+    obey(box, told, "mount -o ro,rescue=all", ";");
+    expect(existsSync(precious)).toBeTrue();
+    command("umount", BY_HAND);
+  },
+);
+
+test.each([
+  ["the chunk tree", (image: string) => addressInSuperblock(image, "chunk_root")],
+  ["the top-level subvolume", (image: string) => rootAddress(image, "FS_TREE")],
+])("where %s is damaged no hint is given that does not help", async (_, address) => {
+  const box = sandbox();
+  const disk = damaged(await withHistory(box), (image) => damageBlock(image, address(image)));
+  const { hint } = await refusal(box, disk);
+  expect(hint).toMatch(/backup/);
+  expect(hint).not.toMatch(/rescue|restore \//);
+});
