@@ -253,6 +253,11 @@ const notMounted: AtRest = {
 
 /** Of a disk that `up` does not refuse. */
 const atRest: Partial<Record<NonNullable<Status["verdict"]>, AtRest>> = {
+  mounted: {
+    code: "down",
+    message: "is mounted, but nowhere that the volume belongs",
+    hint: "volume up mounts it there",
+  },
   blank: { code: "down", message: "is blank", hint: "volume up formats it" },
   interrupted: {
     code: "interrupted",
