@@ -1,6 +1,7 @@
 import { Errno, isErrno } from "./errno.ts";
 import { listDirectory, namesIn, procPath, readLineOrNull, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
+import { servedFiles } from "./served-files.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
 
@@ -85,12 +86,15 @@ export function showsWhole(kernel: Kernel, fd: number, file: FileStatus): boolea
 /** The loop devices whose backing file is the open file `image`. */
 export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): AttachedLoop[] {
   const imageName = imagePath.split("/").at(-1);
+  const servedBy = servedFiles(kernel);
   const loops: AttachedLoop[] = [];
   // Without the list an attached image would be attached once more.
   for (const name of listDirectory(kernel, "/sys/block")) {
     // Only an attached loop device has this folder: no need to open the others.
     if (!name.startsWith("loop") || statOrNull(kernel, `/sys/block/${name}/loop`) === null)
       continue;
+    const mount = servedBy(name);
+    if (mount !== null && mount.device !== image.device) continue;
     const path = `/dev/${name}`;
     let backing: Backing;
     try {

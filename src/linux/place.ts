@@ -3,6 +3,7 @@ import { Errno, isErrno } from "./errno.ts";
 import { namesIn, readLineOrNull, readTextOrNull } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 import { backingAt, deletedFileOf, deletedMark } from "./loop.ts";
+import { servedFiles } from "./served-files.ts";
 
 /** Where the bytes of a block device begin. */
 interface Place {
@@ -84,12 +85,27 @@ export function deletedFileBelow(kernel: Kernel, name: string): string | null {
   return loop === null ? null : deletedFileOf(kernel, loop);
 }
 
+/**
+ * Whether a device shows a file on another filesystem than a place does, and one that may not answer: then it
+ * is not to be asked where it lies.
+ */
+function elsewhereFrom(kernel: Kernel, { id }: Place): (name: string) => boolean {
+  const servedBy = servedFiles(kernel);
+  const device = id?.includes(" ") === true ? id.split(" ")[0] : null;
+  return (name) => {
+    const mount = servedBy(name);
+    return mount !== null && mount.device !== device;
+  };
+}
+
 /** The first of the block devices `others` that is another one than `name` and begins with the same bytes. */
 export function sameBytes(kernel: Kernel, name: string, others: readonly string[]): string | null {
   const rest = others.filter((other) => other !== name);
   if (rest.length === 0) return null;
   const place = placeOf(kernel, name);
+  const isElsewhere = elsewhereFrom(kernel, place);
   const isTwin = (other: string): boolean => {
+    if (isElsewhere(other)) return false;
     const found = placeOrNull(kernel, other);
     return found?.offsetBytes === place.offsetBytes && haveOneBottom(kernel, place, found);
   };
@@ -131,10 +147,12 @@ export function overlapsOf(kernel: Kernel, name: string): readonly Overlap[] {
 
   const place = placeOf(kernel, name);
   const range = rangeOf(kernel, name, place);
+  const isElsewhere = elsewhereFrom(kernel, place);
   const isNear = (other: string): boolean =>
     other.startsWith("loop") ||
     (place.id !== null && (other === place.id || isPartitionOf(other, place.id)));
   return others.filter(isNear).flatMap((other) => {
+    if (isElsewhere(other)) return [];
     const found = placeOrNull(kernel, other);
     if (found === null || !haveOneBottom(kernel, place, found)) return [];
     const { start, end } = rangeOf(kernel, other, found);

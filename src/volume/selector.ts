@@ -10,13 +10,16 @@ import {
 } from "../btrfs/superblock.ts";
 import { devicePath, deviceSizeBytes } from "../linux/block-device.ts";
 import { isAllZero } from "../linux/bytes.ts";
+import { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
 import { namesIn, readExactly, readTextOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
+import { servedFiles } from "../linux/served-files.ts";
 import { utf8 } from "../linux/text.ts";
 import { deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { sizeText } from "./size.ts";
+import { diskAnswers } from "./slow-look.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** Disk names swap between boots; these do not. */
@@ -69,6 +72,8 @@ export function parseSelector(text: string, option = "--device"): Selector | nul
 /** A block device and by what it can be told from others. */
 interface Seen {
   readonly path: string;
+  /** Nothing else is known of it then. */
+  readonly isSilent?: true;
   readonly sizeBytes: number;
   readonly serial: string | null;
   readonly superblock: Superblock | null;
@@ -146,7 +151,8 @@ function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | n
   }
 }
 
-const seenText = ({ path, sizeBytes, serial, superblock }: Seen): string => {
+const seenText = ({ path, sizeBytes, serial, superblock, isSilent }: Seen): string => {
+  if (isSilent) return `${path} (does not answer)`;
   const facts = [sizeText(sizeBytes)];
   if (serial !== null && serial !== "") facts.push(`serial=${serial}`);
   if (superblock !== null) facts.push(`uuid=${superblock.fsid}`, `label=${superblock.label}`);
@@ -166,12 +172,29 @@ function matches({ by, value }: Selector, { serial, superblock }: Seen): boolean
 
 const needsSuperblock = ({ by }: Selector): boolean => by !== "serial";
 
+/** How long all that may not answer is waited for. */
+const silenceMs = 2000;
+
 /** All devices there are, of those that can be read. */
-const devices = (kernel: Kernel, selector: Selector): readonly Seen[] =>
-  namesIn(kernel, "/sys/class/block")
+function devices(kernel: Kernel, selector: Selector): readonly Seen[] {
+  const servedBy = servedFiles(kernel);
+  const until = new Deadline(kernel, silenceMs);
+  return namesIn(kernel, "/sys/class/block")
     .sort()
-    .map((name) => lookAt(kernel, name, needsSuperblock(selector)))
+    .map((name) => {
+      const mayBeSilent = needsSuperblock(selector) && servedBy(name) !== null;
+      return mayBeSilent && !diskAnswers(kernel, name, until.leftMs)
+        ? ({
+            path: devicePath(name),
+            sizeBytes: 0,
+            serial: null,
+            superblock: null,
+            isSilent: true,
+          } as const)
+        : lookAt(kernel, name, needsSuperblock(selector));
+    })
     .filter((seen) => seen !== null);
+}
 
 /** Another filesystem or a partition table owns the disk, whatever stands where Btrfs has its superblock. */
 function isForeign(kernel: Kernel, { path, sizeBytes }: Seen): boolean {

@@ -31,6 +31,7 @@ const packageOf: Readonly<Record<string, string>> = {
   mount: "mount",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",
+  "qemu-storage-daemon": "qemu-system-common",
   "qemu-system-x86_64": "qemu-system-x86",
   setpriv: "util-linux",
   setsid: "util-linux",
