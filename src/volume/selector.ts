@@ -10,7 +10,6 @@ import {
 } from "../btrfs/superblock.ts";
 import { devicePath, deviceSizeBytes } from "../linux/block-device.ts";
 import { isAllZero } from "../linux/bytes.ts";
-import { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
 import { namesIn, readExactly, readTextOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
@@ -19,7 +18,6 @@ import { utf8 } from "../linux/text.ts";
 import { deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { sizeText } from "./size.ts";
-import { diskAnswers } from "./slow-look.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** Disk names swap between boots; these do not. */
@@ -72,8 +70,8 @@ export function parseSelector(text: string, option = "--device"): Selector | nul
 /** A block device and by what it can be told from others. */
 interface Seen {
   readonly path: string;
-  /** Nothing else is known of it then. */
-  readonly isSilent?: true;
+  /** The filesystem of its file, where that may not answer: nothing else is known of it then. */
+  readonly servedBy?: string;
   readonly sizeBytes: number;
   readonly serial: string | null;
   readonly superblock: Superblock | null;
@@ -151,8 +149,8 @@ function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | n
   }
 }
 
-const seenText = ({ path, sizeBytes, serial, superblock, isSilent }: Seen): string => {
-  if (isSilent) return `${path} (does not answer)`;
+const seenText = ({ path, sizeBytes, serial, superblock, servedBy }: Seen): string => {
+  if (servedBy !== undefined) return `${path} (on ${servedBy}: not looked at, name it by its path)`;
   const facts = [sizeText(sizeBytes)];
   if (serial !== null && serial !== "") facts.push(`serial=${serial}`);
   if (superblock !== null) facts.push(`uuid=${superblock.fsid}`, `label=${superblock.label}`);
@@ -172,26 +170,19 @@ function matches({ by, value }: Selector, { serial, superblock }: Seen): boolean
 
 const needsSuperblock = ({ by }: Selector): boolean => by !== "serial";
 
-/** How long all that may not answer is waited for. */
-const silenceMs = 2000;
-
-/** All devices there are, of those that can be read. */
+/**
+ * All devices there are, of those that can be read. A loop device whose file somebody serves is not read: when that
+ * one falls silent, who has begun to read cannot even be killed.
+ */
 function devices(kernel: Kernel, selector: Selector): readonly Seen[] {
   const servedBy = servedFiles(kernel);
-  const until = new Deadline(kernel, silenceMs);
   return namesIn(kernel, "/sys/class/block")
     .sort()
-    .map((name) => {
-      const mayBeSilent = needsSuperblock(selector) && servedBy(name) !== null;
-      return mayBeSilent && !diskAnswers(kernel, name, until.leftMs)
-        ? ({
-            path: devicePath(name),
-            sizeBytes: 0,
-            serial: null,
-            superblock: null,
-            isSilent: true,
-          } as const)
-        : lookAt(kernel, name, needsSuperblock(selector));
+    .map((name): Seen | null => {
+      const mount = needsSuperblock(selector) ? servedBy(name) : null;
+      if (mount === null) return lookAt(kernel, name, needsSuperblock(selector));
+      const path = devicePath(name);
+      return { path, sizeBytes: 0, serial: null, superblock: null, servedBy: mount.type };
     })
     .filter((seen) => seen !== null);
 }

@@ -1,16 +1,7 @@
-import { primaryOffset, superblockBytes } from "../btrfs/superblock.ts";
-import { devicePath } from "../linux/block-device.ts";
 import type { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
-import { mountIdOf, readExactly, withFd } from "../linux/files.ts";
-import {
-  AT_FDCWD,
-  AT_STATX_DONT_SYNC,
-  type Kernel,
-  O_NONBLOCK,
-  O_PATH,
-  O_RDONLY,
-} from "../linux/kernel.ts";
+import { mountIdOf, withFd } from "../linux/files.ts";
+import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel, O_PATH } from "../linux/kernel.ts";
 import {
   namesOrNone,
   ownProcessId,
@@ -49,20 +40,6 @@ const how: Record<Sought["kind"], string> = {
 
 const end = "end";
 const way = "way";
-const disk = "disk";
-
-/** Whether a block device ("loop0") is read in time. A library, which has no child to ask, asks it itself. */
-export function diskAnswers(kernel: Kernel, name: string, waitMs: number): boolean {
-  if (waitMs <= 0) return false;
-  const answer = kernel.ask([slowLookWord, disk, devicePath(name)], Math.min(answerMs, waitMs));
-  return answer === null || answer.trim() === end;
-}
-
-function readFirst(kernel: Kernel, path: string): void {
-  const buffer = new Uint8Array(new ArrayBuffer(primaryOffset + superblockBytes));
-  const read = (fd: number): boolean => readExactly(kernel, fd, buffer, 0);
-  ask(() => withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), read));
-}
 
 /** The mount in which a path ends; null when that cannot be told in time. */
 export function followSlowly(kernel: Kernel, path: string, waitMs: number): number | null {
@@ -82,12 +59,6 @@ export function tellSlowLook(
   if (kind === way) {
     const id = ask(() => withFd(kernel, kernel.open(what, O_PATH), (fd) => mountIdOf(kernel, fd)));
     tell(`${id ?? ""}\n`);
-    return;
-  }
-  if (kind === disk) {
-    // One that cannot be read has answered too.
-    readFirst(kernel, what);
-    tell(`${end}\n`);
     return;
   }
   const isFound = seeker(kernel, soughtOf(kind, what));

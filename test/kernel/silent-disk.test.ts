@@ -68,7 +68,7 @@ test("a loop device that does not answer stops none of the commands on another d
   }
 });
 
-test("a disk is found by its UUID beside it, and what does not answer is listed as that", async () => {
+test("a disk is found by its UUID beside it, and what may not answer is not looked at", async () => {
   const box = sandbox();
   const disk = await preparedDisk(box);
   const served = await servedLoop(box);
@@ -81,15 +81,18 @@ test("a disk is found by its UUID beside it, and what does not answer is listed 
   await down(box, "--device", `uuid=${uuid}`);
   const args = ["--device", `uuid=${crypto.randomUUID()}`, "--wait", "0"];
   const error = await fails(volume(box, "plan", args), "device-missing");
-  expect(error.message).toContain(`${served.device} (does not answer)`);
+  expect(error.message).toContain(`${served.device} (on fuse: not looked at`);
   expect(error.report.ms).toBeLessThan(LIMIT_MS);
 });
 
-test("one that answers is a disk as any other", async () => {
+test("one that answers is a disk as any other, by its path", async () => {
   const box = sandbox();
   const served = await servedLoop(box);
   const { uuid } = await up(box, "--device", served.device);
   await down(box, "--device", served.device);
-  expect((await up(box, "--device", `uuid=${uuid}`)).device).toBe(served.device);
+  const named = ["--device", `uuid=${uuid}`, "--wait", "0"];
+  const error = await fails(volume(box, "up", named), "device-missing");
+  expect(error.message).toContain(`${served.device} (on fuse: not looked at, name it by its path)`);
+  expect((await up(box, "--device", served.device)).uuid).toBe(uuid);
   await down(box, "--device", served.device);
 });
