@@ -67,15 +67,7 @@ export const defaultLayout: Layout = {
       path: "/var/lib/docker",
       noCopyOnWrite: ["buildkit", "network/files", dockerContainerd.directory],
       noCopyOnWriteFiles: ["volumes/metadata.db", ...dockerContainerd.files],
-      copyOnWrite: [
-        "buildkit/content",
-        "buildkit/executor",
-        "builder",
-        "containerd",
-        "image",
-        "network",
-        "trust",
-      ],
+      copyOnWrite: ["buildkit/content", "buildkit/executor", "containerd", "image", "network"],
     },
     {
       subvolume: "@containerd",

@@ -61,24 +61,24 @@ export function decideNocow(
 const directoryMode = 0o700;
 const fileMode = 0o600;
 
-const depthOf = (path: string): number => path.split("/").length;
-
-/** All that the layout names in a subvolume, a directory before what is in it. */
+/** All that the layout names in a subvolume. What takes a flag off an outer directory comes first. */
 function pathsOf(entry: LayoutEntry): readonly NocowPath[] {
+  const { subvolume, noCopyOnWrite: directories, noCopyOnWriteFiles: files, copyOnWrite } = entry;
+  const paths: NocowPath[] = [];
+  const add = (kind: NocowKind, names: readonly string[], isInherited: boolean): void => {
+    for (const name of names) paths.push({ path: `${subvolume}/${name}`, kind, isInherited });
+  };
   const isInherited = (path: string): boolean =>
-    entry.noCopyOnWrite.some((directory) => path.startsWith(`${directory}/`));
-  const paths = (kind: NocowKind, names: readonly string[]): NocowPath[] =>
-    names.map((name) => ({
-      path: `${entry.subvolume}/${name}`,
-      kind,
-      isInherited: isInherited(name),
-    }));
-  const all = [
-    ...paths("plain", entry.copyOnWrite),
-    ...paths("directory", entry.noCopyOnWrite),
-    ...paths("file", entry.noCopyOnWriteFiles),
-  ];
-  return all.sort((one, other) => depthOf(one.path) - depthOf(other.path));
+    directories.some((directory) => path.startsWith(`${directory}/`));
+  add(
+    "plain",
+    copyOnWrite.filter((path) => !isInherited(path)),
+    false,
+  );
+  add("directory", directories, false);
+  add("plain", copyOnWrite.filter(isInherited), true);
+  add("file", files, false);
+  return paths;
 }
 
 /**
@@ -265,7 +265,10 @@ function result(
   done: readonly NocowPlace[],
 ): StepResult {
   const databases = (some: readonly NocowPlace[]): number => some.filter(isDatabase).length;
-  const wanted = layout.entries.flatMap(pathsOf).filter(isDatabase).length;
+  let wanted = 0;
+  for (const { noCopyOnWrite: directories, noCopyOnWriteFiles: files } of layout.entries) {
+    wanted += directories.length + files.length;
+  }
   const flagged = places.filter(({ action }) => action === "kept").filter(isDatabase).length;
   const now = databases(done);
   const cleared = done.filter(({ action }) => action === "clear").length;
@@ -298,6 +301,8 @@ export function applyNocow(
   layout: Layout,
   note: (text: string) => void,
 ): StepResult {
+  const due = places.filter(isDue);
+  if (due.length === 0) return result(layout, places, []);
   const isWanted = isDatabaseOf(layout);
   const named = new Set(layout.entries.flatMap(pathsOf).map(({ path }) => path));
   let isChanged = false;
@@ -311,7 +316,7 @@ export function applyNocow(
     isWanted,
     isNamed: (path) => named.has(path),
   };
-  const done = places.filter(isDue).filter((place) => {
+  const done = due.filter((place) => {
     try {
       apply(work, place);
       return true;

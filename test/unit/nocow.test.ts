@@ -206,11 +206,11 @@ describe("the places of a layout", () => {
     expect(calls).toEqual([
       "mkdir @a/one 700",
       "flags @a/one 800000",
-      "mkdir @a/one/blobs 700",
-      "flags @a/one/blobs 0",
       "mkdir @a/two 700",
       "mkdir @a/two/deep 700",
       "flags @a/two/deep 800000",
+      "mkdir @a/one/blobs 700",
+      "flags @a/one/blobs 0",
       "mkdir @a/files 700",
       "create @a/files/meta.db 600",
       "flags @a/files/meta.db 800000",
