@@ -13,6 +13,7 @@ const SYS_fsconfig = 431;
 const SYS_rt_sigaction = process.arch === "arm64" ? 134 : 13;
 const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
 const SYS_fcntl = process.arch === "arm64" ? 25 : 72;
+const SYS_pipe2 = process.arch === "arm64" ? 59 : 293;
 const SYS_fstatfs = process.arch === "arm64" ? 44 : 138;
 
 /** linux/openat2.h, struct open_how */
@@ -86,6 +87,11 @@ const signalSetBytes = 8;
 const FSOPEN_CLOEXEC = 1;
 const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
+
+const pipeEnds = struct(8, { from: i32(0), into: i32(4) });
+
+/** What a child of this program may say: a line for each process, and there are at most some millions. */
+const longestAnswerBytes = 1024 * 1024;
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
@@ -430,18 +436,55 @@ export class LibcKernel implements Kernel {
   ask(words: readonly string[], waitMs: number): string | null {
     const program = this.#program;
     if (program === null || waitMs <= 0) return null;
-    const child = this.#waitingForChildren(() =>
-      spawned(program, () =>
-        Bun.spawnSync([program, ...words], {
+    const deadlineMs = this.nowMs() + waitMs;
+    const [from, into] = this.#pipe();
+    let child: { kill(signal: "SIGKILL"): void; unref(): void } | null = null;
+    try {
+      child = spawned(program, () =>
+        Bun.spawn([program, ...words], {
           cwd: "/",
           env: cleanEnvironment,
-          stdio: ["ignore", "pipe", "ignore"],
-          timeout: Math.ceil(waitMs),
-          killSignal: "SIGKILL",
+          stdio: ["ignore", into, "ignore"],
         }),
-      ),
-    );
-    return child.stdout.toString();
+      );
+    } finally {
+      this.close(into);
+      if (child === null) this.close(from);
+    }
+    try {
+      return fromUtf8(this.#readUntil(from, deadlineMs));
+    } finally {
+      // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
+      child.kill("SIGKILL");
+      child.unref();
+      this.close(from);
+    }
+  }
+
+  /** Both ends of a pipe (pipe2(2)). */
+  #pipe(): readonly [from: number, into: number] {
+    const ends = pipeEnds.encode({});
+    const none = asPointer(0);
+    const made = this.#rare.syscall(SYS_pipe2, ends, asPointer(O_CLOEXEC), none, none, none);
+    this.#check(made, "pipe2");
+    const { from, into } = pipeEnds.decode(ends);
+    return [from, into];
+  }
+
+  /** All that can be read, until the other end is closed or the time is over. */
+  #readUntil(fd: number, deadlineMs: number): Uint8Array {
+    const bytes: number[] = [];
+    const buffer = new Uint8Array(new ArrayBuffer(nameBufferBytes));
+    for (;;) {
+      const leftMs = deadlineMs - this.nowMs();
+      if (leftMs <= 0 || !this.waitReadable([fd], leftMs)) break;
+      // A signal ends a wait too; a look that does not wait tells.
+      if (!this.waitReadable([fd], 0)) continue;
+      const count = this.read(fd, buffer);
+      if (count === 0 || bytes.length > longestAnswerBytes) break;
+      bytes.push(...buffer.subarray(0, count));
+    }
+    return Uint8Array.from(bytes);
   }
 
   uninterrupted<T>(work: () => T): T {

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { readExactly, statFd, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
+import { answers } from "./answering.ts";
 import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
 import { optionProblem } from "./mount-options.ts";
@@ -210,6 +211,8 @@ export function parseLayout(text: string, path: string): Layout {
 
 /** Reads and checks the file of `--layout`. Throws `layout`. */
 export function readLayout(kernel: Kernel, path: string): Layout {
+  if (!answers(kernel, path))
+    throw wrong(path, "does not answer: a daemon or a server is asked there");
   let bytes: Uint8Array;
   try {
     bytes = withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {

@@ -1,5 +1,7 @@
 import type { MountLine } from "../linux/mountinfo.ts";
 import { MountTable, waysTo } from "../linux/mountinfo.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { answers, firstSilent, isAsking } from "./answering.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import type { Inside } from "./overlay.ts";
@@ -19,7 +21,10 @@ export interface Site {
 /** Of one filesystem no more lines are kept than a person would read. */
 const mostOfOneFilesystem = 64;
 
-/** Wants what is mounted at a target or on the way to it, and a Btrfs wherever it is. */
+/**
+ * Wants what is mounted at a target or on the way to it, and wherever it is a Btrfs, or a filesystem that has to ask
+ * somebody.
+ */
 function relevance(targets: readonly Target[]): (line: MountLine) => boolean {
   const ways = new Set(targets.flatMap(({ path }) => waysTo(path)));
   const longest = Math.max(...[...ways].map((way) => way.length));
@@ -28,7 +33,7 @@ function relevance(targets: readonly Target[]): (line: MountLine) => boolean {
   const counts = new Map<string, number>();
   return (line) => {
     if (line.pathBytes <= longestBytes && ways.has(line.path)) return true;
-    if (line.type !== "btrfs") return false;
+    if (line.type !== "btrfs" && !isAsking(line)) return false;
     const count = (counts.get(line.device) ?? 0) + 1;
     counts.set(line.device, count);
     return count <= mostOfOneFilesystem;
@@ -41,14 +46,37 @@ export function openSite({ kernel, options, layout, descriptors }: Context): Sit
   const targets = targetsOf(layout, given);
   const table = new MountTable(kernel, relevance(targets));
   assertNoAutomount(table, given);
+  if (table.all().some(isAsking) && !answers(kernel, given)) {
+    throw silent(`--root ${given}`, "name another directory with --root");
+  }
   const root = openRoot(kernel, given);
   if (root === null) return { root, rootPath: given, targets, table };
   descriptors.push(root.fd);
-  if (root.path === given) return { root, rootPath: given, targets, table };
-  const real = targetsOf(layout, root.path);
-  const its = new MountTable(kernel, relevance(real));
+  const real = root.path === given ? targets : targetsOf(layout, root.path);
+  const its = root.path === given ? table : new MountTable(kernel, relevance(real));
+  assertAnswering(kernel, its, real);
   return { root, rootPath: root.path, targets: real, table: its };
 }
+
+/** What is mounted at a target itself is known without a question; what is on the way to it is walked into. */
+function assertAnswering(kernel: Kernel, table: MountTable, targets: readonly Target[]): void {
+  const isOnWay = (path: string): boolean =>
+    waysTo(path).some((way) =>
+      table.all().some((mount) => mount.path === way && way !== path && isAsking(mount)),
+    );
+  const paths = targets.map(({ path }) => path).filter(isOnWay);
+  const path = paths.length === 0 ? null : firstSilent(kernel, paths);
+  if (path !== null) throw silent(path, "mount below another directory with --root");
+}
+
+const silent = (what: string, hint: string): VolumeError =>
+  new VolumeError(
+    "target-occupied",
+    `${what} does not answer: a daemon or a server is asked there`,
+    {
+      hint: `see what is mounted there (findmnt), and whether its daemon or its server works; or ${hint}`,
+    },
+  );
 
 function assertNoAutomount(table: MountTable, root: string): void {
   const automount = automountOn(table, root);

@@ -1,7 +1,16 @@
 import type { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
 import { mountIdOf, withFd } from "../linux/files.ts";
-import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel, O_PATH } from "../linux/kernel.ts";
+import {
+  AT_FDCWD,
+  AT_STATX_DONT_SYNC,
+  isDirectory,
+  isRegularFile,
+  type Kernel,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+} from "../linux/kernel.ts";
 import {
   namesOrNone,
   ownProcessId,
@@ -40,6 +49,27 @@ const how: Record<Sought["kind"], string> = {
 
 const end = "end";
 const way = "way";
+const use = "use";
+
+/** The first of these paths that cannot be used within the time; null when all can, or are not there. */
+export function silentPath(
+  kernel: Kernel,
+  paths: readonly string[],
+  waitMs: number,
+): string | null {
+  const answer = kernel.ask([slowLookWord, use, ...paths], waitMs);
+  return answer === null ? null : (paths[answer.length] ?? null);
+}
+
+/** Reads a little of a file or a directory. */
+function useOnce(kernel: Kernel, path: string): void {
+  const status = kernel.statx(AT_FDCWD, path, 0);
+  if (!isDirectory(status) && !isRegularFile(status)) return;
+  withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
+    if (isDirectory(status)) kernel.readDirectory(fd, 1);
+    else kernel.pread(fd, new Uint8Array(new ArrayBuffer(1)), 0);
+  });
+}
 
 /** The mount in which a path ends; null when that cannot be told in time. */
 export function followSlowly(kernel: Kernel, path: string, waitMs: number): number | null {
@@ -49,11 +79,11 @@ export function followSlowly(kernel: Kernel, path: string, waitMs: number): numb
 
 /**
  * The child's part. It says before each process that it is asked, because that may be the last thing that it says,
- * and then whether it was found. `after` is the process behind which to begin.
+ * and then whether it was found.
  */
 export function tellSlowLook(
   kernel: Kernel,
-  [kind = "", what = "", after = "0"]: readonly string[],
+  [kind = "", what = "", ...more]: readonly string[],
   tell: (line: string) => void,
 ): void {
   if (kind === way) {
@@ -61,6 +91,14 @@ export function tellSlowLook(
     tell(`${id ?? ""}\n`);
     return;
   }
+  if (kind === use) {
+    for (const path of [what, ...more]) {
+      ask(() => useOnce(kernel, path));
+      tell("\n");
+    }
+    return;
+  }
+  const [after = "0"] = more;
   const isFound = seeker(kernel, soughtOf(kind, what));
   const self = ownProcessId(kernel);
   for (const pid of processIds(kernel)) {

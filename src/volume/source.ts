@@ -12,6 +12,7 @@ import {
   withBackingFile,
 } from "../linux/loop.ts";
 import { deletedFileBelow, sameBytes } from "../linux/place.ts";
+import { assertAnswers } from "./answering.ts";
 import type { Context, Progress } from "./context.ts";
 import {
   assertStillChosen,
@@ -88,11 +89,16 @@ export class Source {
     const { kernel, options, acting, locking, note, progress } = context;
     if (options.image === undefined) {
       const choice = chooseDevice(context);
+      // In /dev nobody has to be asked.
+      if (choice.by === "path" && !choice.path.startsWith("/dev/")) {
+        assertAnswers(kernel, choice.path);
+      }
       const waitMs = options.waitMs ?? defaultWaitMs;
       const device = openDevice(kernel, choice, waitMs, context);
       const source = new Source(kernel, null, device, choice);
       return source.#checked(locking ? progress : null);
     }
+    assertAnswers(kernel, options.image);
     const image = openImage(kernel, {
       path: options.image,
       sizeBytes: options.sizeBytes,
