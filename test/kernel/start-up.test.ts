@@ -25,9 +25,10 @@ const boot = [
   ...["file-locks", "files", "ioctl", "kernel", "libc", "libc-kernel", "loop", "mountinfo"].map(
     inLinux,
   ),
-  ...["deadline", "escapes", "place", "processes", "struct", "text"].map(inLinux),
+  ...["deadline", "escapes", "place", "processes", "served-files", "struct", "text"].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
   ...[
+    "answering",
     "deleted-image",
     "file-formats",
     "host-space",
