@@ -40,6 +40,7 @@ function labelOf(kind: string, rest: string): string {
     .replace(/\bloop\d+/g, "loop")
     .replace(/\/7:\d+/g, "/loop")
     .replace(/\/proc\/\d+/g, "/proc/self")
+    .replace(/\/task\/\d+/g, "/task/N")
     .replace(/\/(fd|map_files)\/[-0-9a-f]+/g, "/$1/N")
     .replace(uuid, "UUID");
 }

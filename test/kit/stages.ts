@@ -104,7 +104,7 @@ const ofEachLoop = /"\/sys\/block\/|"\/dev\/loop" O_RDONLY\|O_NONBLOCK/;
 /** Made again only when another program was faster to take the free loop device. */
 const ofAttaching = /LOOP_CTL_GET_FREE|LOOP_CONFIGURE|"\/dev\/loop" O_RDWR/;
 /** Asked of each process of the machine, to find who uses a volume that goes down. */
-const ofEachProcess = /[</]proc\/self\/(ns|comm|cwd|root|exe|fd|map_files|mountinfo)/;
+const ofEachProcess = /[</]proc\/self\/(ns|comm|cwd|root|exe|fd|map_files|mountinfo|task)/;
 
 /** Asked of each Btrfs of the machine: where ours is not mounted, of those of other programs alone. */
 const ofEachFilesystem = /\/sys\/fs\/btrfs\/UUID\/devices|"\/sys\/class\/block\//;

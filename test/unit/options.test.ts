@@ -50,7 +50,9 @@ test.each(named)("%s is wrong usage of status and down too", (_, options) => {
 });
 
 test("an option that is undefined is one that was not given", () => {
-  const asked = fakeKernel({ nowMs: () => 0, umask: () => 0, open: failing("EMFILE") });
+  const refuse = failing("EMFILE");
+  const opens = { open: refuse, openBeneath: refuse };
+  const asked = fakeKernel({ nowMs: () => 0, umask: () => 0, ...opens });
   const none = { device: undefined, sizeBytes: undefined, root: undefined, waitMs: undefined };
   const options = { ...none, format: undefined, repair: undefined, cover: undefined };
   const layout = undefined;
