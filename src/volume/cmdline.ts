@@ -48,38 +48,46 @@ function parameterOf(word: string): Parameter {
 const sameName = (text: string): string => text.replaceAll("-", "_");
 
 /**
- * The value of the first parameter `key` of a kernel command line that has one; undefined when there is
- * no such parameter. Throws `usage` when there is one, but none with a value: it was written to choose
+ * The values of the parameters `key` of a kernel command line that have one; none when there is no such
+ * parameter. Throws `usage` when there is one, but none with a value: it was written to choose
  * something, and the default is something else.
  *
  * What stands behind ` -- ` counts too. The kernel leaves it to init, and we are what init starts.
  */
-export function cmdlineValue(
-  cmdline: string,
-  key: string,
-  hint = "give it a value, or leave it out",
-): string | undefined {
+function valuesOf(cmdline: string, key: string, hint: string): readonly string[] {
   const { words, isOpen } = wordsOf(cmdline);
   const last = words.at(-1);
   if (isOpen && last !== undefined && sameName(last).includes(sameName(key))) {
     throw unusable(key, "stands behind a double quote that is never closed", hint);
   }
   const found = words.map(parameterOf).filter(({ name }) => sameName(name) === sameName(key));
-  if (found.length === 0) return undefined;
-  const value = found.map((parameter) => parameter.value ?? "").find((text) => text.trim() !== "");
-  if (value === undefined) throw unusable(key, "has no value", hint);
-  return value;
+  const values = found
+    .map((parameter) => parameter.value ?? "")
+    .filter((text) => text.trim() !== "");
+  if (found.length > 0 && values.length === 0) throw unusable(key, "has no value", hint);
+  return values;
 }
 
-/** The same for a parameter that must be one of a few words. */
+/** The first value of a parameter; undefined when there is no such parameter. Throws `usage`. */
+export const cmdlineValue = (cmdline: string, key: string): string | undefined =>
+  valuesOf(cmdline, key, "give it a value, or leave it out")[0];
+
+/**
+ * The same for a parameter that must be one of a few words. One that says two things is an error: which of
+ * them was meant nobody knows, and one of them may format a disk.
+ */
 export function cmdlineChoice<T extends string>(
   cmdline: string,
   key: string,
   choices: readonly T[],
 ): T | undefined {
   const hint = `use one of: ${choices.join(", ")}`;
-  const value = cmdlineValue(cmdline, key, hint);
+  const [value, ...others] = new Set(valuesOf(cmdline, key, hint));
   if (value === undefined) return undefined;
+  if (others.length > 0) {
+    const said = [value, ...others].map((text) => JSON.stringify(text)).join(" and ");
+    throw unusable(key, `says several things: ${said}`, hint);
+  }
   const choice = choices.find((word) => word === value);
   if (choice !== undefined) return choice;
   throw unusable(key, `is ${JSON.stringify(value)}`, hint);

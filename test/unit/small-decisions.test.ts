@@ -72,6 +72,11 @@ describe("the kernel command line", () => {
       const look = () => choice(`arcbox.data_repair=${value}`);
       expectRefused(look, "usage", /arcbox.data_repair.*\n.*auto, always, never/);
     }
+    const twice = (one: string, other: string) => () =>
+      choice(`arcbox.data_repair=${one} ro arcbox.data-repair=${other}`);
+    expect(twice("never", '"never"')()).toBe("never");
+    expectRefused(twice("never", "always"), "usage", /"never" and "always"/);
+    expectRefused(twice("always", "on"), "usage", /"always" and "on"/);
   });
 });
 

@@ -104,12 +104,22 @@ test.each([
   ["arcbox.data_format", "arcbox.data_format"],
   ["arcbox.data_repair=on", "auto, always, never"],
   ["arcbox.data_repair", "arcbox.data_repair"],
+  ["arcbox.data_format=blank arcbox.data_format=any", '"blank" and "any"'],
+  ["arcbox.data_format=any arcbox.data-format=never", '"any" and "never"'],
+  ["arcbox.data_repair=auto quiet arcbox.data_repair=always", '"auto" and "always"'],
 ])("a policy that cannot be used is wrong usage: %s", async (words, names) => {
   const box = sandbox();
   const { device, image } = box.disk(GiB);
   addToCommandLine(box, words);
   await expectRefused(box, ["--device", device], { code: "usage", names: [names] });
   expect(nonZeroBlocks(image)).toBeEmpty();
+});
+
+test("a policy that is given twice, and both times the same, is that policy", async () => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  addToCommandLine(box, "arcbox.data_format=never quiet arcbox.data_format=never");
+  await expectRefused(box, ["--device", device], { code: "blank" });
 });
 
 /** A volume whose primary superblock no longer has its checksum. */
