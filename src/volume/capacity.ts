@@ -4,7 +4,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
 import type { StepResult } from "./report.ts";
 import { shellWord } from "./shell-word.ts";
-import { sizeText } from "./size.ts";
+import { comparedSizes, sizeText } from "./size.ts";
 
 /** What the kernel says of the mounted filesystem and its one device. */
 export interface CapacityFacts {
@@ -59,10 +59,11 @@ export function smallerDisk(
   mountPath: string,
 ): { readonly message: string; readonly hint: string } | null {
   if (isReplacing || BigInt(deviceBytes) >= usedBytes) return null;
+  const [disk, filesystem] = comparedSizes(deviceBytes, usedBytes);
   return {
     message:
-      `the disk has become smaller (${sizeText(deviceBytes)}) than its mounted filesystem ` +
-      `(${sizeText(usedBytes)}): what is written beyond its end is lost, and the next boot refuses it`,
+      `the disk has become smaller (${disk}) than its mounted filesystem ` +
+      `(${filesystem}): what is written beyond its end is lost, and the next boot refuses it`,
     hint:
       `stop the daemons, and give the disk back its ${usedBytes} bytes; only where that is impossible, and ` +
       `nothing lies beyond the end yet: btrfs filesystem resize ${deviceId}:max ${shellWord(mountPath)}`,
@@ -90,7 +91,7 @@ export const planCapacity = (facts: CapacityFacts): StepResult =>
     : { outcome: "changed", detail: grownText(facts, BigInt(facts.deviceBytes)) };
 
 const grownText = ({ usedBytes }: CapacityFacts, to: bigint): string =>
-  `grown from ${sizeText(usedBytes)} to ${sizeText(to)}`;
+  `grown from ${comparedSizes(usedBytes, to).join(" to ")}`;
 
 /** Grows where it is due. A failure is a note: the old size goes on working. */
 export function growToDevice(

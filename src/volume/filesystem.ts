@@ -6,7 +6,8 @@ import { leastIntentDeviceBytes } from "./intent.ts";
 import type { MkfsOptions } from "./layout.ts";
 import type { FormatPolicy, RepairPolicy } from "./options.ts";
 import type { StepResult } from "./report.ts";
-import { sizeText } from "./size.ts";
+import { shellWord } from "./shell-word.ts";
+import { comparedSizes, sizeText } from "./size.ts";
 import type { Verdict } from "./verdict.ts";
 
 /**
@@ -44,15 +45,18 @@ export interface FilesystemFacts {
   /** It is a file, given as an image. */
   readonly isFile?: boolean;
   readonly verdict: Verdict;
+  /** The mirror of a repair really has several devices: its superblock alone may be wrong, and the kernel mends that. */
+  readonly hasSeveralDevices?: boolean;
   readonly format: FormatPolicy;
   /** How it would be formatted. */
   readonly mkfs?: MkfsOptions;
   readonly repair: RepairPolicy;
 }
 
-const rescueHint =
-  "nothing was written; try `btrfs rescue super-recover -v DEVICE`, `btrfs restore DEVICE FOLDER`, or a backup; " +
-  "only if nothing on it matters: --format any";
+/** Every tool of btrfs-progs begins with a superblock, and takes none whose checksum is wrong. */
+const hopelessHint =
+  "nothing was written; no tool of btrfs-progs reads a Btrfs without a superblock: restore a backup; to destroy " +
+  "what is on it: --format any";
 
 /** "the Btrfs 7b…-… "my data"" */
 const btrfsText = ({ fsid, label }: Superblock): string =>
@@ -61,8 +65,8 @@ const btrfsText = ({ fsid, label }: Superblock): string =>
 const generationText = ({ generation }: Superblock): string => `generation ${generation}`;
 
 /** No policy formats over an intact Btrfs: whoever wants that says so twice. */
-const startAnew = (device: string): string =>
-  `to start anew, which destroys the filesystem: wipefs -a ${device}, then --format any`;
+export const startAnew = (device: string): string =>
+  `to start anew, which destroys the filesystem: wipefs -a ${shellWord(device)}, then volume up --format any`;
 
 /** A mark behind the filesystem's end is nobody's any more once the filesystem reaches over it. */
 const takeOver = (device: string): string =>
@@ -152,7 +156,7 @@ function refusal({
       return new VolumeError(
         "hopeless",
         `${device} held a Btrfs, and no copy of its superblock is intact`,
-        { hint: rescueHint },
+        { hint: hopelessHint },
       );
     case "blank":
     case "interrupted":
@@ -168,8 +172,8 @@ function refusal({
 
 /** The rebuilt filesystem must fit this disk as any other must. */
 function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
-  const { sizeBytes, bytesNow = sizeBytes } = facts;
-  if (mirror.deviceCount > 1n) {
+  const { sizeBytes, bytesNow = sizeBytes, hasSeveralDevices = false } = facts;
+  if (hasSeveralDevices) {
     throw refusal({ ...facts, verdict: { kind: "multi-device", superblock: mirror } });
   }
   if (mirror.deviceBytes > BigInt(bytesNow)) {
@@ -229,12 +233,10 @@ export function decideFilesystem(facts: FilesystemFacts): FilesystemAction {
     assertWritable();
     const leastBytes = leastBytesFor(facts.mkfs ?? {});
     if (sizeBytes < leastBytes) {
-      const least = sizeText(leastBytes);
-      throw new VolumeError(
-        "too-small",
-        `${device} is ${sizeText(sizeBytes)}; a Btrfs needs at least ${least}`,
-        { hint: "choose a larger disk" },
-      );
+      const [size, least] = comparedSizes(sizeBytes, leastBytes);
+      throw new VolumeError("too-small", `${device} is ${size}; a Btrfs needs at least ${least}`, {
+        hint: "choose a larger disk",
+      });
     }
     return { kind: "format", overwrite: verdict.kind !== "blank" };
   }

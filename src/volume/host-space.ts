@@ -3,7 +3,7 @@ import { statFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel } from "../linux/kernel.ts";
 import { readMounts } from "../linux/mountinfo.ts";
 import { VolumeError } from "./error.ts";
-import { sizeText } from "./size.ts";
+import { comparedSizes, sizeText } from "./size.ts";
 
 /**
  * A sparse image takes space of its host's filesystem when something is written to it. Where there is none left,
@@ -53,9 +53,10 @@ const leastBytes = 8 * 1024 ** 2;
 export const isFull = ({ availableBytes, neededBytes }: HostSpace): boolean =>
   availableBytes < Math.min(leastBytes, neededBytes);
 
-export const spaceText = ({ image, path, availableBytes, neededBytes }: HostSpace): string =>
-  `the image ${image} may take ${sizeText(neededBytes)} more, and ${path}, which it lies on, has ` +
-  `${sizeText(availableBytes)} left`;
+export function spaceText({ image, path, availableBytes, neededBytes }: HostSpace): string {
+  const [needed, available] = comparedSizes(neededBytes, availableBytes);
+  return `the image ${image} may take ${needed} more, and ${path}, which it lies on, has ${available} left`;
+}
 
 export const spaceHint = ({ path }: HostSpace): string =>
   `free some space on ${path}, or use an image on another filesystem`;

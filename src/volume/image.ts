@@ -21,7 +21,7 @@ import { VolumeError } from "./error.ts";
 import { lockImage } from "./image-locks.ts";
 import { lock } from "./lock.ts";
 import { shellWord } from "./shell-word.ts";
-import { sizeText } from "./size.ts";
+import { comparedSizes, sizeText } from "./size.ts";
 
 /** A file used as a disk, open and locked. */
 export interface OpenImage {
@@ -221,7 +221,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       assertCountable(path, fileBytes);
       isNew = created && fileBytes === 0;
       if (request.sizeBytes !== undefined && request.sizeBytes < fileBytes) {
-        const sizes = `${sizeText(fileBytes)}, not ${sizeText(request.sizeBytes)}`;
+        const sizes = comparedSizes(fileBytes, request.sizeBytes).join(", not ");
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
       }
       noteOtherWriters(kernel, path, status, request.note);

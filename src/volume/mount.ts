@@ -5,6 +5,7 @@ import { readLineOrNull } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import { startAnew } from "./filesystem.ts";
 import { shellWord } from "./shell-word.ts";
 
 /** Feature bits (struct btrfs_super_block, incompat_flags) and their names in /sys/fs/btrfs/features. */
@@ -99,7 +100,8 @@ export function unmountable(
   const change = unfinished.find(([bit]) => (flags & (1n << bit)) !== 0n);
   if (change !== undefined) {
     const [, what, how] = change;
-    return refused(device, `${what} by btrfstune was interrupted`, `finish it: ${how(word)}`);
+    const hint = `finish it: ${how(word)}; ${startAnew(device)}`;
+    return refused(device, `${what} by btrfstune was interrupted`, hint);
   }
   if (deviceId === replaceTargetId) {
     return refused(
@@ -132,7 +134,9 @@ function unsupportedSectors(
   return new VolumeError(
     "unsupported",
     `${device} has sectors of ${sectorBytes} bytes, and this kernel mounts those of ${sizes.join(", ")}`,
-    { hint: `use a kernel with pages of ${sectorBytes} bytes, such as the one that made it` },
+    {
+      hint: `use a kernel with pages of ${sectorBytes} bytes, such as the one that made it; ${startAnew(device)}`,
+    },
   );
 }
 
@@ -195,7 +199,7 @@ export function mountError(
       cause: error,
       hint:
         "see the kernel's log (dmesg); then try, in this order: mount -o rescue=usebackuproot, " +
-        "which may lose the last seconds, then mount -o ro,rescue=all to copy the data off",
+        `which may lose the last seconds, then mount -o ro,rescue=all to copy the data off; ${startAnew(device)}`,
     })
   );
 }

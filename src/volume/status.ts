@@ -22,7 +22,7 @@ import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
 import { assertMountable, policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { uuidOnDisk } from "./uuid.ts";
-import { judge, type Verdict } from "./verdict.ts";
+import { hasSeveralDevices, judge, type Verdict } from "./verdict.ts";
 
 /** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
 export function status(kernel: Kernel, options: VolumeOptions): Status {
@@ -254,6 +254,7 @@ function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeEr
       readOnly: source.readOnly,
       isFile: source.isImage,
       verdict,
+      hasSeveralDevices: "mirror" in verdict && hasSeveralDevices(source.disk, verdict.mirror),
       mkfs: context.layout.mkfs,
       format: source.mayBeFormatted ? format : "never",
       repair,

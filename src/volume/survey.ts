@@ -26,7 +26,7 @@ import { type FormatPolicy, formatPolicies, type RepairPolicy, repairPolicies } 
 import { lookAtPlaces, type Places } from "./places.ts";
 import type { Source } from "./source.ts";
 import { uuidOnDisk } from "./uuid.ts";
-import { glance, judge, type Verdict } from "./verdict.ts";
+import { glance, hasSeveralDevices, judge, type Verdict } from "./verdict.ts";
 
 /** All that is looked at and decided before the first change, so that a refusal changes nothing. */
 export interface Survey {
@@ -119,6 +119,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
     readOnly: source.readOnly,
     isFile: source.isImage,
     verdict,
+    hasSeveralDevices: "mirror" in verdict && hasSeveralDevices(disk, verdict.mirror),
     mkfs: context.layout.mkfs,
     format: source.mayBeFormatted ? format : "never",
     repair,

@@ -47,8 +47,9 @@ export type Verdict =
   | { readonly kind: "blank" }
   | { readonly kind: "unknown"; readonly offset: number };
 
-/** Loaded with the first superblock that claims so, for nearly every volume has one. */
-function hasSeveralDevices(disk: Disk, superblock: Superblock): boolean {
+/** Whether it really has. What finds out is loaded with the first superblock that says so, for nearly none does. */
+export function hasSeveralDevices(disk: Disk, superblock: Superblock): boolean {
+  if (superblock.deviceCount <= 1n) return false;
   const diagnosis = require("./diagnosis.ts") as typeof import("./diagnosis.ts");
   return diagnosis.hasSeveralDevices(disk, superblock);
 }
@@ -62,7 +63,7 @@ const fits = ({ deviceBytes }: Superblock, disk: Disk): boolean =>
 
 /** A filesystem that no mount can use on this disk, whatever its superblock's health. */
 function flawOf(superblock: Superblock, disk: Disk): Verdict | null {
-  if (superblock.deviceCount > 1n && hasSeveralDevices(disk, superblock)) {
+  if (hasSeveralDevices(disk, superblock)) {
     return { kind: "multi-device", superblock };
   }
   if (!fits(superblock, disk)) return { kind: "shrunk", superblock };

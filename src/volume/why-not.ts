@@ -3,6 +3,7 @@ import { namesIn } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { type Diagnosis, diagnose } from "./diagnosis.ts";
 import { VolumeError } from "./error.ts";
+import { startAnew } from "./filesystem.ts";
 import { type FoundOnDisk, missingFeatures, refused, unmountable } from "./mount.ts";
 import { shellWord } from "./shell-word.ts";
 
@@ -19,7 +20,7 @@ function unknownFeatures(
   const missing = missingFeatures(superblock, namesIn(kernel, "/sys/fs/btrfs/features"));
   if (missing.length === 0) return null;
   const why = `it uses features this kernel does not know (${missing.join(", ")})`;
-  return refused(device, why, "use a newer kernel", cause);
+  return refused(device, why, lastly("use a newer kernel", device), cause);
 }
 
 const goBack = (device: string): string =>
@@ -27,6 +28,8 @@ const goBack = (device: string): string =>
   "last seconds before the damage is lost";
 const copyOff = (device: string): string => `mount -o ro,rescue=all ${device} ${byHand}`;
 const noWayBack = "no mount option and no tool gets at the data then: restore a backup";
+/** Behind the ways that keep data: no policy formats over a superblock that is intact. */
+const lastly = (hint: string, device: string): string => `${hint}; ${startAnew(device)}`;
 
 function explained(device: string, diagnosis: Diagnosis, cause?: unknown): VolumeError {
   const word = shellWord(device);
@@ -35,17 +38,20 @@ function explained(device: string, diagnosis: Diagnosis, cause?: unknown): Volum
       return new VolumeError(
         "multi-device",
         `${device} is one of ${diagnosis.count} devices of a Btrfs: not a data volume`,
-        { hint: "choose another disk", cause },
+        { hint: lastly("choose another disk", device), cause },
       );
     case "chunk-tree":
-      return refused(device, "its chunk tree cannot be read", noWayBack, cause);
+      return refused(device, "its chunk tree cannot be read", lastly(noWayBack, device), cause);
     case "root-tree":
       return refused(
         device,
         "the tree that names all others cannot be read",
-        diagnosis.hasBackup
-          ? `an older one is intact: ${goBack(word)}; should it still not come up, copy the data off: ${copyOff(word)}`
-          : noWayBack,
+        lastly(
+          diagnosis.hasBackup
+            ? `an older one is intact: ${goBack(word)}; should it still not come up, copy the data off: ${copyOff(word)}`
+            : noWayBack,
+          device,
+        ),
         cause,
       );
     case "replace":
@@ -66,13 +72,13 @@ function explained(device: string, diagnosis: Diagnosis, cause?: unknown): Volum
     case "trees": {
       const { names, hasBackup } = diagnosis;
       const why = `these trees cannot be read: ${names.join(", ")}`;
-      if (names.includes("top-level subvolume")) return refused(device, why, noWayBack, cause);
+      if (names.includes("top-level subvolume")) {
+        return refused(device, why, lastly(noWayBack, device), cause);
+      }
       const isExtentAlone = names.every((name) => name === "extent");
-      const further =
-        isExtentAlone && hasBackup
-          ? `; else ${goBack(word)}`
-          : "; then start anew on an empty disk";
-      return refused(device, why, `copy the data off: ${copyOff(word)}${further}`, cause);
+      const further = isExtentAlone && hasBackup ? `; else ${goBack(word)}` : "";
+      const hint = `copy the data off: ${copyOff(word)}${further}`;
+      return refused(device, why, lastly(hint, device), cause);
     }
   }
 }

@@ -4,11 +4,11 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, plan, up, volume } from "../kit/agent.ts";
 import { command, tool, tryCommand } from "../kit/command.ts";
-import { copySparse, flush, GiB, MiB } from "../kit/image.ts";
+import { copySparse, flipByte, flush, GiB, MiB, zeroAt } from "../kit/image.ts";
 import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { status } from "../kit/status.ts";
 import { at, editSuperblock, MIRROR, PRIMARY, superblockFacts } from "../kit/superblock.ts";
-import { addressInSuperblock, damageBlock, rootAddress } from "../kit/trees.ts";
+import { addressInSuperblock, damageBlock, hasBlock, rootAddress } from "../kit/trees.ts";
 import {
   checkFilesystem,
   dockerOf,
@@ -75,6 +75,21 @@ async function comesUp(box: Sandbox, disk: Disk): Promise<void> {
   checkFilesystem(disk);
 }
 
+/** The last way that a hint names: it does not format by itself, and a person who says so twice gets an empty volume. */
+async function startsAnew(box: Sandbox, disk: Disk, told: Refusal): Promise<void> {
+  const args = ["--device", disk.device, "--format", "any"];
+  const { hint } = await fails(volume(box, "up", args), "mount-failed", "unsupported");
+  expect(hint).toBe(told.hint);
+  expect(told.hint).toEndWith(", then volume up --format any");
+  obey(box, told, "wipefs -a", ", then volume up --format any");
+  await fails(volume(box, "up", args.slice(0, 2)), "wiped");
+  await up(box, ...args);
+  expectMounted(box.root);
+  expect(markerIsThere(box)).toBeFalse();
+  await down(box, "--device", disk.device);
+  checkFilesystem(disk);
+}
+
 test.each([
   ["all copies", [PRIMARY, MIRROR]],
   ["the primary", [PRIMARY]],
@@ -129,7 +144,7 @@ test("a btrfstune that was stopped while it changed the UUID", async () => {
   expect(killed.exitCode).not.toBe(0);
   flush(disk.device);
   const told = await refusal(box, disk);
-  obey(box, { ...told, hint: `${told.hint}.` }, "btrfstune", ".");
+  obey(box, told, "btrfstune", ";");
   flush(disk.device);
   expect(superblockFacts(disk.image).uuid).not.toBe(before);
   await comesUp(box, disk);
@@ -292,6 +307,25 @@ test("a damaged root of the trees, of which an older one is intact", async () =>
   await comesUp(box, disk);
 });
 
+test("a root of the trees of which no older one is intact either: an empty volume can be made", async () => {
+  const box = sandbox();
+  const disk = damaged(await withHistory(box), (image) => {
+    const roots = command("btrfs", "inspect-internal", "dump-super", "--full", image);
+    const addresses = [...roots.matchAll(/backup_tree_root:\s+(\d+)/g)].map(([, text]) => text);
+    for (const address of new Set(addresses)) {
+      // The oldest may have been written over.
+      if (address !== undefined && hasBlock(image, BigInt(address))) {
+        damageBlock(image, BigInt(address));
+      }
+    }
+  });
+  const told = await refusal(box, disk);
+  expect(told.message).toContain("the tree that names all others");
+  expect(told.hint).not.toMatch(/rescue|restore \//);
+  expect(tryCommand("mount", "-o", "ro,rescue=all", disk.device, BY_HAND).exitCode).not.toBe(0);
+  await startsAnew(box, disk, told);
+});
+
 const precious = join(BY_HAND, "@docker", "marker");
 
 test("a damaged extent tree: all can be copied off, and an older one makes the volume come up", async () => {
@@ -321,6 +355,7 @@ test.each(["CSUM_TREE", "UUID_TREE", "FREE_SPACE_TREE", "DEV_TREE", "DATA_RELOC_
     obey(box, told, "mount -o ro,rescue=all", ";");
     expect(existsSync(precious)).toBeTrue();
     command("umount", BY_HAND);
+    await startsAnew(box, disk, told);
   },
 );
 
@@ -330,7 +365,66 @@ test.each([
 ])("where %s is damaged no hint is given that does not help", async (_, address) => {
   const box = sandbox();
   const disk = damaged(await withHistory(box), (image) => damageBlock(image, address(image)));
-  const { hint } = await refusal(box, disk);
+  const told = await refusal(box, disk);
+  expect(told.hint).toMatch(/backup/);
+  expect(told.hint).not.toMatch(/rescue|restore \//);
+  await startsAnew(box, disk, told);
+});
+
+test("where no copy of the superblock is intact no tool is named, for none helps", async () => {
+  const box = sandbox();
+  const disk = damaged(await preparedDisk(box), (image) => {
+    for (const place of [PRIMARY, MIRROR]) flipByte(image, place + at.label);
+  });
+  const { hint } = await refusal(box, disk, "hopeless");
   expect(hint).toMatch(/backup/);
-  expect(hint).not.toMatch(/rescue|restore \//);
+  expect(hint).not.toMatch(/super-recover|restore \//);
+  const out = box.folder("out");
+  for (const words of [
+    ["rescue", "super-recover", "-y", disk.device],
+    ["rescue", "chunk-recover", "-y", disk.device],
+    ["restore", "--super", "1", disk.device, out],
+    ["check", "--super", "1", disk.device],
+  ]) {
+    expect(tryCommand("btrfs", ...words).exitCode).not.toBe(0);
+  }
+  await up(box, "--device", disk.device, "--format", "any");
+  expectMounted(box.root);
+});
+
+test.each([
+  ["wiped", wipe],
+  ["ambiguous", (image: string) => zeroAt(image, PRIMARY, 4096)],
+])("a wrong number of devices in a %s disk keeps nobody from reviving it", async (code, harm) => {
+  const box = sandbox();
+  const disk = damaged(await preparedDisk(box), (image) => {
+    for (const place of [PRIMARY, MIRROR]) {
+      editSuperblock(image, place, (block) => block.writeBigUInt64LE(3n, at.numDevices));
+    }
+    harm(image);
+  });
+  const { hint } = await refusal(box, disk, code);
+  expect(hint).toContain("--repair always");
+  const args = ["--device", disk.device, "--repair", "always"];
+  expect(await plan(box, ...args)).toMatchObject({ verdict: code, outcome: "changed" });
+  await up(box, ...args);
+  expectMounted(box.root);
+  await down(box, "--device", disk.device);
+  await comesUp(box, disk);
+});
+
+/** As wipefs does. */
+function wipe(image: string): void {
+  zeroAt(image, PRIMARY + at.magic, 8);
+}
+
+test.each([
+  ["wiped", wipe],
+  ["ambiguous", (image: string) => zeroAt(image, PRIMARY, 4096)],
+])("a %s disk that really is one of two is not revived", async (_, harm) => {
+  const box = sandbox();
+  const [one, two] = [box.disk(GiB), box.disk(GiB)];
+  command("mkfs.btrfs", "--quiet", "--data", "single", one.device, two.device);
+  damaged(one, harm);
+  await fails(volume(box, "up", ["--device", one.device, "--repair", "always"]), "multi-device");
 });

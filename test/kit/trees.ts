@@ -24,14 +24,21 @@ export function rootAddress(image: string, tree: string): bigint {
   return BigInt(address);
 }
 
-/** Damages every copy of the tree block at a logical address. */
-export function damageBlock(image: string, address: bigint): void {
-  const places = nonZeroBlocks(image).filter(
+/** Where the copies of the tree block at a logical address lie. */
+const placesOf = (image: string, address: bigint): readonly number[] =>
+  nonZeroBlocks(image).filter(
     (place) =>
       place !== PRIMARY &&
       place !== MIRROR &&
       readAt(image, place + BYTENR, 8).readBigUInt64LE() === address,
   );
+
+export const hasBlock = (image: string, address: bigint): boolean =>
+  placesOf(image, address).length > 0;
+
+/** Damages every copy of the tree block at a logical address. */
+export function damageBlock(image: string, address: bigint): void {
+  const places = placesOf(image, address);
   if (places.length === 0) throw new Error(`no block of the address ${address}`);
   for (const place of places) writeAt(image, place + INSIDE, Buffer.from("damage"));
 }

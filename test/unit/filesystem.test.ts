@@ -198,9 +198,9 @@ describe("a repair that would rebuild an unusable filesystem is refused", () => 
     expect(decided({ ...always, verdict: { kind, primary, mirror: large } })).toBe(
       "refused: shrunk",
     );
-    expect(decided({ ...always, verdict: { kind, primary, mirror: many } })).toBe(
-      "refused: multi-device",
-    );
+    const verdict = { kind, primary, mirror: many };
+    expect(decided({ ...always, verdict, hasSeveralDevices: true })).toBe("refused: multi-device");
+    expect(decided({ ...always, verdict, hasSeveralDevices: false })).toBe("repair");
   });
 });
 
@@ -227,12 +227,21 @@ describe("a refusal names the disk and what can be done", () => {
     expectRefused(decide(verdicts.wiped), "wiped", "--repair always");
     expectRefused(decide(verdicts.ambiguous), "ambiguous", "--repair always", mirror.fsid);
   });
-  test("hopeless: the rescue tools", () => {
-    expectRefused(decide(verdicts.hopeless), "hopeless", "super-recover", "btrfs restore");
+  test("hopeless: a backup", () => {
+    expectRefused(decide(verdicts.hopeless), "hopeless", "restore a backup");
   });
   test("too small: both sizes", () => {
     const more = { sizeBytes: 50 * 1024 * 1024 };
     expectRefused(decide(verdicts.blank, more), "too-small", "50 MiB", "109 MiB");
+  });
+  test("too small by so little that rounding hides it: their bytes", () => {
+    const less = { sizeBytes: leastDeviceBytes - 1 };
+    expectRefused(
+      decide(verdicts.blank, less),
+      "too-small",
+      `109.0 MiB (${leastDeviceBytes - 1} bytes)`,
+      `109 MiB (${leastDeviceBytes} bytes)`,
+    );
   });
 });
 
