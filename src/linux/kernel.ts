@@ -62,8 +62,8 @@ export interface Kernel {
   pageBytes(): number;
   /** ioctl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
-  /** fcntl(2) with a buffer that may be written to. Gives its return value. */
-  fcntl(fd: number, command: number, argument: Uint8Array): number;
+  /** fcntl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
+  fcntl(fd: number, command: number, argument: Uint8Array | number): number;
   /** fstatfs(2): how much the filesystem of an open file has left. */
   fstatfs(fd: number): FilesystemSpace;
   /** flock(2) without waiting: false when somebody else holds the lock. */

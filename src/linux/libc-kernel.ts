@@ -307,8 +307,9 @@ export class LibcKernel implements Kernel {
     );
   }
 
-  fcntl(fd: number, command: number, argument: Uint8Array): number {
-    const result = this.#libc.syscall(SYS_fcntl, fd, asPointer(command), argument, 0);
+  fcntl(fd: number, command: number, argument: Uint8Array | number): number {
+    const word = typeof argument === "number" ? asPointer(argument) : argument;
+    const result = this.#libc.syscall(SYS_fcntl, fd, asPointer(command), word, 0);
     return this.#check(result, "fcntl");
   }
 

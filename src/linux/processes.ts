@@ -1,6 +1,7 @@
+import type { Deadline } from "./deadline.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
-import { namesIn, readTextOrNull } from "./files.ts";
-import type { Kernel } from "./kernel.ts";
+import { namesIn, readTextOrNull, withFd } from "./files.ts";
+import { type Kernel, O_DIRECTORY, O_RDONLY } from "./kernel.ts";
 
 /** The names in a folder of a process that may have ended, or may not be looked at. */
 export function namesOrNone(kernel: Kernel, path: string): readonly string[] {
@@ -33,3 +34,29 @@ export const threadFolders = (kernel: Kernel, pid: string): readonly string[] =>
 /** "process 4711 (dockerd)" */
 export const processText = (kernel: Kernel, pid: string): string =>
   `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
+
+/**
+ * The first entry of a folder of /proc, as that of a process' open files, that is wanted; null when there is none. A
+ * process may have a million files open, so their names are read a few at a time.
+ */
+export function findEntry(
+  kernel: Kernel,
+  folder: string,
+  until: Deadline,
+  isWanted: (name: string) => boolean,
+): string | null {
+  try {
+    return withFd(kernel, kernel.open(folder, O_RDONLY | O_DIRECTORY), (fd) => {
+      for (;;) {
+        const names = kernel.readDirectory(fd, 1);
+        if (names.length === 0 || until.isOver) return null;
+        const found = names.find(isWanted);
+        if (found !== undefined) return found;
+      }
+    });
+  } catch (error) {
+    const { ENOENT, EACCES, EPERM, ESRCH, EINVAL } = Errno;
+    if (isErrno(error, ENOENT, EACCES, EPERM, ESRCH, EINVAL)) return null;
+    throw error;
+  }
+}

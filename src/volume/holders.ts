@@ -1,16 +1,16 @@
 import type { Deadline } from "../linux/deadline.ts";
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { SystemError } from "../linux/errno.ts";
 import { unescaped } from "../linux/escapes.ts";
-import { namesIn, readTextOrNull, withFd } from "../linux/files.ts";
-import {
-  AT_FDCWD,
-  AT_STATX_DONT_SYNC,
-  type Kernel,
-  O_DIRECTORY,
-  O_RDONLY,
-} from "../linux/kernel.ts";
+import { namesIn, readTextOrNull } from "../linux/files.ts";
+import { AT_FDCWD, AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
 import type { Mount } from "../linux/mountinfo.ts";
-import { ownProcessId, processIds, processText, threadFolders } from "../linux/processes.ts";
+import {
+  findEntry,
+  ownProcessId,
+  processIds,
+  processText,
+  threadFolders,
+} from "../linux/processes.ts";
 
 /** Somebody who keeps a mount in use. */
 export interface Holder {
@@ -42,27 +42,12 @@ function useByPlace(folder: string, isInside: LeadsInside): string | null {
   return isInside(`${folder}/exe`) ? "is a program on it" : null;
 }
 
-/** A process may have a million files open, so their names are read a few at a time. */
-function hasFileInside(
+const hasFileInside = (
   kernel: Kernel,
   folder: string,
   isInside: LeadsInside,
   until: Deadline,
-): boolean {
-  try {
-    return withFd(kernel, kernel.open(folder, O_RDONLY | O_DIRECTORY), (fd) => {
-      for (;;) {
-        const names = kernel.readDirectory(fd, 1);
-        if (names.length === 0 || until.isOver) return false;
-        if (names.some((name) => isInside(`${folder}/${name}`))) return true;
-      }
-    });
-  } catch (error) {
-    const { ENOENT, EACCES, EPERM, ESRCH, EINVAL } = Errno;
-    if (isErrno(error, ENOENT, EACCES, EPERM, ESRCH, EINVAL)) return false;
-    throw error;
-  }
-}
+): boolean => findEntry(kernel, folder, until, (name) => isInside(`${folder}/${name}`)) !== null;
 
 type Look = (folder: string) => string | null;
 

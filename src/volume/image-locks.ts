@@ -1,4 +1,4 @@
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
+import { Errno, isErrno } from "../linux/errno.ts";
 import {
   type ByteRange,
   findLock,
@@ -6,9 +6,11 @@ import {
   oneByte,
   tryLockRange,
 } from "../linux/file-locks.ts";
-import { namesIn, readTextOrNull, statFd } from "../linux/files.ts";
-import { AT_FDCWD, AT_STATX_DONT_SYNC, type FileStatus, type Kernel } from "../linux/kernel.ts";
+import { statFd } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "./error.ts";
+import { isLocking, type Opener, openerOf, openerText, unseen } from "./openers.ts";
+import { shellWord } from "./shell-word.ts";
 
 /**
  * QEMU keeps two programs from one raw image by locks on single bytes (block/file-posix.c,
@@ -49,15 +51,16 @@ function strangersLock(kernel: Kernel, fd: number, isOurs: boolean): OtherLock |
   return null;
 }
 
-const whoHas = (kernel: Kernel, fd: number, { pid }: OtherLock): string =>
-  (pid === null ? openerOf(kernel, statFd(kernel, fd)) : processText(kernel, pid)) ??
-  "another program";
+function whoHas(kernel: Kernel, fd: number, { pid }: OtherLock): Opener {
+  if (pid !== null) return { pid: String(pid), text: openerText(kernel, String(pid)) };
+  return openerOf(kernel, statFd(kernel, fd), isLocking) ?? unseen;
+}
 
 /**
  * Who else has a lock on an open image or disk: QEMU's, or any other; null when nobody has. `isAttached`:
  * the image has a loop device, which may be ours, with the locks of `lockImage`.
  */
-export function lockedBy(kernel: Kernel, fd: number, isAttached: boolean): string | null {
+export function lockedBy(kernel: Kernel, fd: number, isAttached: boolean): Opener | null {
   return withLocks(() => {
     const isOurs = isAttached && findLock(kernel, fd, oneByte(markByte), true) !== null;
     const lock = strangersLock(kernel, fd, isOurs);
@@ -65,10 +68,23 @@ export function lockedBy(kernel: Kernel, fd: number, isAttached: boolean): strin
   });
 }
 
-export const lockedError = (path: string, who: string): VolumeError =>
-  new VolumeError("busy", `${path} is in use: ${who} has locked it`, {
-    hint: `see who has it open (lslocks; fuser -v ${path}) and stop that first`,
+const readableByOthers = 0o044;
+
+/**
+ * The refusal of what somebody has locked. A lock is respected whoever has it: who may read an image has all that a
+ * virtual machine needs that only reads it. `mode`: that of the file, or of the node of the disk.
+ */
+export function lockedError(path: string, { pid, text }: Opener, mode: number): VolumeError {
+  const name = shellWord(path);
+  const end = pid === null ? "" : ` (kill ${pid}, unless it is a virtual machine to shut down)`;
+  const keepOut =
+    (mode & readableByOthers) === 0
+      ? ""
+      : `; whoever may read it can lock it, which ends with: chmod go-r ${name}`;
+  return new VolumeError("busy", `${path} is in use: ${text} has locked it`, {
+    hint: `stop that first${end}; what else has it open: lslocks; fuser -v ${name}${keepOut}`,
   });
+}
 
 /**
  * Locks an image as QEMU would that writes to it, for as long as its open file description lives. `fd` is
@@ -83,49 +99,14 @@ export function lockImage(kernel: Kernel, fd: number, path: string): void {
     const lock = isLocked ? strangersLock(kernel, fd, false) : { pid: null };
     return lock === null ? null : whoHas(kernel, fd, lock);
   });
-  if (who !== null) throw lockedError(path, who);
+  if (who !== null) throw lockedError(path, who, statFd(kernel, fd).mode);
 }
 
-function withLocks(work: () => string | null): string | null {
+function withLocks(work: () => Opener | null): Opener | null {
   try {
     return work();
   } catch (error) {
     if (isErrno(error, ...lockless)) return null;
-    throw error;
-  }
-}
-
-const processText = (kernel: Kernel, pid: number | string): string =>
-  `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
-
-/** A process but ourselves that has a file open; null when none can be seen. */
-function openerOf(kernel: Kernel, file: FileStatus): string | null {
-  const self = kernel.readlink("/proc/self");
-  const pids = namesIn(kernel, "/proc").filter((name) => /^\d+$/.test(name) && name !== self);
-  const pid = pids.find((name) => hasOpen(kernel, name, file));
-  return pid === undefined ? null : processText(kernel, pid);
-}
-
-function hasOpen(kernel: Kernel, pid: string, { inode, device }: FileStatus): boolean {
-  const folder = `/proc/${pid}/fd`;
-  try {
-    return namesIn(kernel, folder).some((fd) => {
-      const found = lookAt(kernel, `${folder}/${fd}`);
-      return found?.inode === inode && found.device === device;
-    });
-  } catch (error) {
-    // It has ended, or may not be looked at.
-    if (error instanceof SystemError) return false;
-    throw error;
-  }
-}
-
-/** What a link leads to, without asking a filesystem that may not answer. */
-function lookAt(kernel: Kernel, link: string): FileStatus | null {
-  try {
-    return kernel.statx(AT_FDCWD, link, AT_STATX_DONT_SYNC);
-  } catch (error) {
-    if (error instanceof SystemError) return null;
     throw error;
   }
 }

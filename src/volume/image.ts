@@ -19,6 +19,7 @@ import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
 import { lockImage } from "./image-locks.ts";
+import { assertNoWriter } from "./image-writers.ts";
 import { lock } from "./lock.ts";
 import { shellWord } from "./shell-word.ts";
 import { comparedSizes, sizeText } from "./size.ts";
@@ -111,7 +112,8 @@ type OpenFile =
 
 /** Opens the file, made if it is missing and the mode allows. */
 function openFile(kernel: Kernel, { path, acting }: ImageRequest): OpenFile {
-  const access = (acting ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
+  // For reading only, also where it will be written to: so the kernel can say whether others write to it.
+  const access = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
     try {
       return { fd: kernel.open(path, access), created: false };
@@ -192,6 +194,26 @@ export function removeImage(
   }
 }
 
+/** Locks an open image; gives the descriptor that has the lock. */
+function lockFile(kernel: Kernel, fd: number, { path, progress }: ImageRequest): number {
+  try {
+    lock(kernel, fd, path, progress);
+    return fd;
+  } catch (error) {
+    if (!isErrno(error, Errno.EBADF)) throw error;
+  }
+  // On NFS only who may write can lock (flock(2)).
+  const writable = openForWriting(kernel, fd, path);
+  let done = false;
+  try {
+    lock(kernel, writable, path, progress);
+    done = true;
+  } finally {
+    kernel.close(done ? fd : writable);
+  }
+  return writable;
+}
+
 /** Opens and locks the image. */
 export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
   const { path } = request;
@@ -203,7 +225,8 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       const isDeleted = loopPath !== null;
       return { path, fd: null, fileBytes: 0, wantedBytes, created: false, loopPath, isDeleted };
     }
-    const { fd, created } = file;
+    const { created } = file;
+    let { fd } = file;
     // Only a file that is still as it was made may go again: before the lock another run can have used it.
     let isNew = false;
     let done = false;
@@ -213,7 +236,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
           hint: "to use a disk, give it with --device",
         });
       }
-      if (request.locking) lock(kernel, fd, path, request.progress);
+      if (request.locking) fd = lockFile(kernel, fd, request);
       const status = statFd(kernel, fd);
       // A run that failed took its new file away while we waited for the lock.
       if (status.linkCount === 0) continue;
@@ -303,12 +326,22 @@ function deletedLoopOf(kernel: Kernel, path: string): string | null {
   });
 }
 
+/** Opens an image once more, for writing. */
+export function openForWriting(kernel: Kernel, image: number, path: string): number {
+  try {
+    return kernel.open(procPath(image), O_RDWR | O_NONBLOCK);
+  } catch (error) {
+    refuseOpen(path, error);
+  }
+}
+
 /**
  * Opens the image for a loop device to keep, and locks it. Opened anew: the flock of this run is to end with
  * the run.
  */
 export function openBacking(kernel: Kernel, image: number, path: string): number {
-  const backing = kernel.open(procPath(image), O_RDWR);
+  assertNoWriter(kernel, image, path);
+  const backing = openForWriting(kernel, image, path);
   try {
     lockImage(kernel, backing, path);
     return backing;

@@ -2,6 +2,7 @@ import { readTextOrNull, statFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { openerText } from "./openers.ts";
 
 /** How long another run may take before we give up on it. */
 const lockWaitMs = 30_000;
@@ -17,7 +18,7 @@ export function lockHolder(kernel: Kernel, fd: number): string | null {
     // "1: FLOCK  ADVISORY  WRITE 4711 00:06:332 0 EOF"; "1: -> FLOCK …" is one that waits.
     const [, type, , , pid, locked] = line.split(/\s+/);
     if (type !== "FLOCK" || locked !== file) continue;
-    return `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;
+    return pid === undefined ? null : openerText(kernel, pid);
   }
   return null;
 }

@@ -33,6 +33,7 @@ import {
   growImage,
   imageDisk,
   openBacking,
+  openForWriting,
   type OpenImage,
   openImage,
   removeImage,
@@ -40,9 +41,11 @@ import {
   withFolder,
 } from "./image.ts";
 import { lockedBy, lockedError } from "./image-locks.ts";
+import { assertNoWriter } from "./image-writers.ts";
 import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { loopDisk } from "./loop-disk.ts";
+import type { Opener } from "./openers.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import { sizeText } from "./size.ts";
@@ -144,11 +147,20 @@ export class Source {
   /** Throws `busy` when somebody else has locked the disk, or the image that it is. */
   assertUnlocked(): void {
     const who = this.lockedBy();
-    if (who !== null) throw lockedError(this.#image?.path ?? this.path, who);
+    if (who === null) return;
+    const { mode } = statFd(this.#kernel, this.#image?.fd ?? this.device.fd);
+    throw lockedError(this.#image?.path ?? this.path, who, mode);
+  }
+
+  /** Throws `busy` while somebody writes to an image that is about to be attached. */
+  assertNoWriter(): void {
+    const image = this.#image;
+    if (image === null || image.fd === null || this.#device !== null) return;
+    assertNoWriter(this.#kernel, image.fd, image.path);
   }
 
   /** Who has it open under a lock that is not a run of ours, as a virtual machine has; null when nobody. */
-  lockedBy(): string | null {
+  lockedBy(): Opener | null {
     const [image, device] = [this.#image, this.#device];
     if (image !== null && image.fd !== null) {
       const who = lockedBy(this.#kernel, image.fd, image.loopPath !== null);
@@ -358,7 +370,7 @@ export class Source {
     if (this.#device === null) {
       this.#attach(image.path, image.fd, image, progress);
     } else {
-      this.#grow(image.fd, image);
+      this.#growAttached(image.fd, image);
       if (this.#device.sizeBytes < this.disk.sizeBytes) {
         refreshLoopSize(this.#kernel, this.#device.fd);
         this.#resized = true;
@@ -377,11 +389,18 @@ export class Source {
     if (fileBytes > 0) this.#kernel.fsync(fd);
   }
 
+  #growAttached(fd: number, image: OpenImage): void {
+    if (image.wantedBytes <= image.fileBytes) return;
+    withFd(this.#kernel, openForWriting(this.#kernel, fd, image.path), (writable) => {
+      this.#grow(writable, image);
+    });
+  }
+
   #attach(path: string, fd: number, image: OpenImage, progress: Progress): void {
     const kernel = this.#kernel;
     // Locked before it grows: a virtual machine that has it must not see another size.
     withFd(kernel, openBacking(kernel, fd, path), (backing) => {
-      this.#grow(fd, image);
+      this.#grow(backing, image);
       const loop = attachImage(kernel, backing, path);
       try {
         this.#device = openedDevice(kernel, loop.path, loop.fd);

@@ -48,6 +48,7 @@ export function survey(context: Context, source: Source): Survey {
 /** Asked before anything on the disk is: who has it, and whether it can go on being a disk. */
 function assertUsable({ note }: Context, source: Source): void {
   source.assertUnlocked();
+  source.assertNoWriter();
   assertNotDeleted(source, note);
   const warning = source.isImage ? spaceWarning(source.hostSpace(), source.willGrow) : null;
   if (warning !== null) note(warning);

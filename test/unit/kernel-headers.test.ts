@@ -4,7 +4,9 @@ import * as btrfs from "../../src/btrfs/ioctls.ts";
 import { SPACE_INFO, spaceInfo } from "../../src/btrfs/space.ts";
 import { superblockFields } from "../../src/btrfs/superblock.ts";
 import { deviceSize, deviceSizeBytes, isDeviceReadOnly } from "../../src/linux/block-device.ts";
+import { SystemError } from "../../src/linux/errno.ts";
 import { findLock, tryLockRange } from "../../src/linux/file-locks.ts";
+import { isOpenForWriting } from "../../src/linux/leases.ts";
 import { attachLoop, detachLoop, refreshLoopSize } from "../../src/linux/loop.ts";
 import { inC, lackingCompiler } from "./support/c-program.ts";
 import { fakeKernel } from "./support/fake-kernel.ts";
@@ -352,6 +354,7 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
     const answer = (type: number, pid: number) =>
       fakeKernel({
         fcntl(_fd, command, argument) {
+          if (typeof argument === "number") throw new Error("a lock is a buffer");
           asked.push({ command, lock: new DataView(argument.slice().buffer) });
           const view = new DataView(argument.buffer);
           view.setInt16(c.type, type, true);
@@ -377,6 +380,39 @@ describeWhere(lackingCompiler(), "as the kernel's own headers have it", () => {
       [c.size, c.read, c.set_, 7, 2],
       [c.size, c.write, c.set_, 7, 2],
     ]);
+  });
+
+  test("a lease for reading is asked for, and given back, with a signal that ends nobody", () => {
+    const c = inC(
+      {
+        signal: "F_SETSIG",
+        lease: "F_SETLEASE",
+        read: "F_RDLCK",
+        none: "F_UNLCK",
+        urgent: "SIGURG",
+        again: "EAGAIN",
+        invalid: "EINVAL",
+      },
+      ["fcntl.h", "signal.h", "errno.h"],
+    );
+    const asked: unknown[] = [];
+    const answering = (errno: number) =>
+      fakeKernel({
+        fcntl(_fd, command, argument) {
+          asked.push([command, argument]);
+          if (command === c.lease && errno !== 0) throw new SystemError("fcntl", errno);
+          return 0;
+        },
+      });
+    expect(isOpenForWriting(answering(0), 3)).toBe(false);
+    expect(asked).toEqual([
+      [c.signal, c.urgent],
+      [c.lease, c.read],
+      [c.lease, c.none],
+    ]);
+    expect(isOpenForWriting(answering(c.again), 3)).toBe(true);
+    // A filesystem without leases.
+    expect(isOpenForWriting(answering(c.invalid), 3)).toBe(false);
   });
 
   describe("loop devices", () => {

@@ -1,0 +1,35 @@
+import { statFd } from "../linux/files.ts";
+import type { Kernel } from "../linux/kernel.ts";
+import { isOpenForWriting } from "../linux/leases.ts";
+import { ownProcessId } from "../linux/processes.ts";
+import { VolumeError } from "./error.ts";
+import { isForWriting, openerOf, type OpenFileTest, unseen } from "./openers.ts";
+
+/**
+ * linux/magic.h: NFS, CIFS, SMB2, 9p, Ceph, FUSE, AFS. There a lease is also denied because a server does not allow
+ * one, which says nothing of writers.
+ */
+const remote: readonly number[] = [
+  0x6969, 0xff534d42, 0xfe534d42, 0x01021997, 0x00c36400, 0x65735546, 0x5346414f,
+];
+
+/** Who has locked the byte of QEMU's that says "I read", and has been let pass with its locks, does not write. */
+const isDeclaredReader: OpenFileTest = (info) => /^lock:.* 100 100$/m.test(info);
+
+/**
+ * Throws `busy` while somebody has an image open for writing, as `cp` has that still fills it: what it holds would be
+ * judged half written, and be written over. `fd` is open for reading only, and the image is not attached.
+ */
+export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
+  if (!isOpenForWriting(kernel, fd)) return;
+  const file = statFd(kernel, fd);
+  const seen = openerOf(kernel, file, (info) => isForWriting(info) && !isDeclaredReader(info));
+  if (seen === null && openerOf(kernel, file, isDeclaredReader) !== null) return;
+  const isSure = seen !== null && seen.pid !== ownProcessId(kernel);
+  if (!isSure && remote.includes(kernel.fstatfs(fd).magic)) return;
+  const { text, pid } = seen ?? unseen;
+  const end = pid === null ? "" : `, or end it: kill ${pid}`;
+  throw new VolumeError("busy", `${path} is in use: ${text} has it open for writing`, {
+    hint: `wait until it is done${end}; then run the command again`,
+  });
+}
