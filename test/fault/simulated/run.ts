@@ -50,5 +50,6 @@ export function killedAt(snapshot: World): World {
   const world = snapshot.clone();
   const kept = new Set([...world.loops.values()].map(({ description }) => description));
   for (const [key, owner] of world.locks) if (!kept.has(owner)) world.locks.delete(key);
+  world.rangeLocks = world.rangeLocks.filter(({ description }) => kept.has(description));
   return world;
 }

@@ -29,6 +29,7 @@ export function powerCut(world: World, seed: number): World {
   for (const image of after.images.values()) image.storage.resize(image.storage.sizeBytes);
   after.loops.clear();
   after.locks.clear();
+  after.rangeLocks = [];
   for (const name of [...after.trees.keys()]) if (name !== "root") after.trees.delete(name);
   after.nowMs = 1000;
   return after;
