@@ -177,25 +177,19 @@ export function makeDirectoryBeneath(
   });
 }
 
-/** Makes a directory; one that is there already, or that somebody makes meanwhile, is as good. */
-function makeDirectory(kernel: Kernel, path: string, mode: number): void {
-  try {
-    kernel.mkdirat(AT_FDCWD, path, mode);
-  } catch (error) {
-    if (!isErrno(error, Errno.EEXIST)) throw error;
-  }
-}
-
-/** The same, and what is missing above it. */
+/** Makes the directory of an absolute path, and what is missing above it. No link on the way is followed (ELOOP). */
 export function makeDirectories(kernel: Kernel, path: string, mode: number): void {
-  try {
-    makeDirectory(kernel, path, mode);
-  } catch (error) {
-    const parent = path.replace(/\/+[^/]*\/*$/, "");
-    if (!isErrno(error, Errno.ENOENT) || parent === "" || parent === path) throw error;
-    makeDirectories(kernel, parent, mode);
-    makeDirectory(kernel, path, mode);
-  }
+  const names = path.split("/").filter((name) => name !== "" && name !== ".");
+  withFd(kernel, kernel.open("/", O_PATH | O_DIRECTORY), (top) => {
+    const made: string[] = [];
+    for (const [i, name] of names.entries()) {
+      if (name === "..") made.pop();
+      else made.push(name);
+      // What is left again has to be there too.
+      const isTurn = i + 1 === names.length || names[i + 1] === "..";
+      if (isTurn) kernel.close(makeDirectoryBeneath(kernel, top, made.join("/"), mode));
+    }
+  });
 }
 
 /** So often a lookup that must not wait is made again, because a rename anywhere makes it give up. */

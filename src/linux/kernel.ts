@@ -181,4 +181,5 @@ export const UMOUNT_NOFOLLOW = 8;
 const S_IFMT = 0o170000;
 export const isDirectory = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o040000;
 export const isRegularFile = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o100000;
+export const isSymbolicLink = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o120000;
 export const isBlockDevice = (status: FileStatus): boolean => (status.mode & S_IFMT) === 0o060000;

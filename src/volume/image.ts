@@ -14,6 +14,7 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../linux/kernel.ts";
+import { isOpenFolder, isOurOwn } from "../linux/links.ts";
 import { type AttachedLoop, attachLoop, loopsOf, loopsOfDeleted } from "../linux/loop.ts";
 import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
@@ -21,6 +22,7 @@ import { VolumeError } from "./error.ts";
 import { lockImage } from "./image-locks.ts";
 import { assertNoWriter } from "./image-writers.ts";
 import { lock } from "./lock.ts";
+import { openWithoutLinks } from "./planted-links.ts";
 import { shellWord } from "./shell-word.ts";
 import { comparedSizes, sizeText } from "./size.ts";
 
@@ -114,10 +116,13 @@ type OpenFile =
 function openFile(kernel: Kernel, { path, acting }: ImageRequest): OpenFile {
   // For reading only, also where it will be written to: so the kernel can say whether others write to it.
   const access = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  const open = (flags: number): number =>
+    openWithoutLinks(kernel, "--image", path, flags, (flags & O_CREAT) === 0 ? 0 : ownerOnly);
   for (;;) {
     try {
-      return { fd: kernel.open(path, access), created: false };
+      return { fd: open(access), created: false };
     } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
       if (!isErrno(error, Errno.ENOENT)) refuseOpen(path, error);
       // A new file under the name of one that a loop device still shows would be a second volume.
       const loopPath = deletedLoopOf(kernel, path);
@@ -126,9 +131,10 @@ function openFile(kernel: Kernel, { path, acting }: ImageRequest): OpenFile {
       if (!acting) return { fd: null, loopPath };
     }
     try {
-      return { fd: kernel.open(path, access | O_CREAT | O_EXCL, ownerOnly), created: true };
+      return { fd: open(access | O_CREAT | O_EXCL), created: true };
     } catch (error) {
       // Another run made it between the two: open that one.
+      if (!(error instanceof SystemError)) throw error;
       if (!isErrno(error, Errno.EEXIST)) refuseOpen(path, error);
     }
   }
@@ -248,6 +254,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
         request.note(`the image stays at ${sizes}: an image is never made smaller`);
       }
       noteOtherWriters(kernel, path, status, request.note);
+      noteOpenFolder(kernel, fd, request.note);
       const wantedBytes = decideImageBytes(fileBytes, request);
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
       done = true;
@@ -272,7 +279,7 @@ function noteOtherWriters(
   { owner, mode }: FileStatus,
   note: (text: string) => void,
 ): void {
-  if (owner !== 0 && owner !== kernel.geteuid()) {
+  if (!isOurOwn(kernel, { owner })) {
     note(
       `the image ${path} belongs to the user ${owner}, who can change anything in the volume; ` +
         `to keep it to root: chown root ${shellWord(path)}`,
@@ -285,6 +292,29 @@ function noteOtherWriters(
     );
   }
 }
+
+/** Whoever may write to a folder on the way to the image can put another file, or another folder, in its place. */
+function noteOpenFolder(kernel: Kernel, image: number, note: (text: string) => void): void {
+  for (const folder of foldersAbove(pathOf(kernel, image))) {
+    // The image was moved away meanwhile.
+    const status = statOrNull(kernel, folder);
+    if (status === null) return;
+    const isOurs = isOurOwn(kernel, status);
+    if (isOurs && !isOpenFolder(status)) continue;
+    const [whose, remedy] = isOurs
+      ? ["is open to other users", "chmod go-w"]
+      : [`belongs to the user ${status.owner}`, "chown root"];
+    note(
+      `the folder ${folder} on the way to the image ${whose}, who can put another file in its place; ` +
+        `to keep that to root: ${remedy} ${shellWord(folder)}`,
+    );
+    return;
+  }
+}
+
+/** "/", "/srv" and "/srv/images" of "/srv/images/data.img". */
+const foldersAbove = (path: string): readonly string[] =>
+  [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, Math.max(1, index)));
 
 /** Numbers are exact to 8 PiB. */
 function assertCountable(path: string, bytes: number): void {

@@ -66,13 +66,16 @@ export function intendedBytes(disk: Disk): number | null {
 
 export const hasIntent = (disk: Disk): boolean => intendedBytes(disk) !== null;
 
-/** The same beside an intact Btrfs, where a place that cannot be read has no record that anybody could use. */
-export function hasIntentBeside(disk: Disk): boolean {
+/**
+ * The same beside an intact Btrfs, where a place that cannot be read has no record that anybody could use. An error that
+ * passes would leave one there until the next boot, so it is asked twice.
+ */
+export function hasIntentBeside(disk: Disk, isLastTry = false): boolean {
   try {
     return hasIntent(disk);
   } catch (error) {
-    if (error instanceof SystemError) return false;
-    throw error;
+    if (!(error instanceof SystemError)) throw error;
+    return isLastTry ? false : hasIntentBeside(disk, true);
   }
 }
 

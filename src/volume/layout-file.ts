@@ -6,6 +6,7 @@ import { answers } from "./answering.ts";
 import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
 import { optionProblem } from "./mount-options.ts";
+import { openWithoutLinks } from "./planted-links.ts";
 
 /** A table of a hundred subvolumes has 20 KiB. */
 const fileLimitBytes = 1024 * 1024;
@@ -215,14 +216,18 @@ export function readLayout(kernel: Kernel, path: string): Layout {
     throw wrong(path, "does not answer: a daemon or a server is asked there");
   let bytes: Uint8Array;
   try {
-    bytes = withFd(kernel, kernel.open(path, O_RDONLY | O_NONBLOCK), (fd) => {
-      const status = statFd(kernel, fd);
-      if (!isRegularFile(status)) throw wrong(path, "is not a regular file");
-      if (status.sizeBytes > fileLimitBytes) throw wrong(path, "is larger than 1 MiB");
-      const content = new Uint8Array(new ArrayBuffer(status.sizeBytes));
-      if (!readExactly(kernel, fd, content, 0)) throw wrong(path, "changed while it was read");
-      return content;
-    });
+    bytes = withFd(
+      kernel,
+      openWithoutLinks(kernel, "--layout", path, O_RDONLY | O_NONBLOCK),
+      (fd) => {
+        const status = statFd(kernel, fd);
+        if (!isRegularFile(status)) throw wrong(path, "is not a regular file");
+        if (status.sizeBytes > fileLimitBytes) throw wrong(path, "is larger than 1 MiB");
+        const content = new Uint8Array(new ArrayBuffer(status.sizeBytes));
+        if (!readExactly(kernel, fd, content, 0)) throw wrong(path, "changed while it was read");
+        return content;
+      },
+    );
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     const { message } = error;

@@ -5,6 +5,7 @@ import { answers, firstSilent, isAsking } from "./answering.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import type { Inside } from "./overlay.ts";
+import { assertNoPlantedLink } from "./planted-links.ts";
 import { automountOn, openRoot, type Root, type Target, targetsOf } from "./targets.ts";
 
 /** Where the volume belongs, as it is on this machine. */
@@ -50,8 +51,9 @@ export function openSite({ kernel, options, layout, descriptors }: Context): Sit
     throw silent(`--root ${given}`, "name another directory with --root");
   }
   const root = openRoot(kernel, given);
+  if (root !== null) descriptors.push(root.fd);
+  assertNoPlantedLink(kernel, "--root", given, root?.path ?? null);
   if (root === null) return { root, rootPath: given, targets, table };
-  descriptors.push(root.fd);
   const real = root.path === given ? targets : targetsOf(layout, root.path);
   const its = root.path === given ? table : new MountTable(kernel, relevance(real));
   assertAnswering(kernel, its, real);

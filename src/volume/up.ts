@@ -1,7 +1,6 @@
 import { filesystemInfo } from "../btrfs/ioctls.ts";
 import { Deadline } from "../linux/deadline.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
-import { makeDirectories } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { growToDevice, lookAtCapacity, noteDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
@@ -25,6 +24,7 @@ import {
   openTop,
   type Places,
 } from "./places.ts";
+import { makeWithoutLinks } from "./planted-links.ts";
 import { closeHolder } from "./raw-place.ts";
 import type { Report } from "./report.ts";
 import { assertRoot } from "./root-user.ts";
@@ -204,8 +204,9 @@ function withRoot(
   if (places.root !== null) return { root: places.root, places };
   const rootPath = options.root ?? "/";
   try {
-    makeDirectories(kernel, rootPath, 0o755);
+    makeWithoutLinks(kernel, "--root", rootPath, 0o755);
   } catch (error) {
+    if (error instanceof VolumeError) throw error;
     throw new VolumeError("mount-failed", `--root ${rootPath} cannot be made: ${reasonOf(error)}`, {
       cause: error,
       hint: "make the directory first, or name another one",

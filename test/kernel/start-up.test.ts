@@ -33,7 +33,9 @@ const boot = [
     "loop",
     "mountinfo",
   ].map(inLinux),
-  ...["deadline", "escapes", "place", "processes", "served-files", "struct", "text"].map(inLinux),
+  ...["deadline", "escapes", "links", "place", "processes", "served-files", "struct", "text"].map(
+    inLinux,
+  ),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
   ...[
     "answering",
@@ -46,6 +48,7 @@ const boot = [
     "loop-disk",
     "mkfs-ranges",
     "openers",
+    "planted-links",
     "shell-word",
     "signatures",
   ].map(inVolume),
