@@ -32,6 +32,11 @@ export interface Kernel {
   pread(fd: number, buffer: Uint8Array, offsetBytes: number): number;
   /** posix_fadvise(2), POSIX_FADV_WILLNEED: the disk may begin to read. Advice, so it never fails. */
   readAhead(fd: number, offsetBytes: number, lengthBytes: number): void;
+  /**
+   * Has the page at this offset read ahead and looks whether it came: mmap(2), mincore(2). False when `waitMs` passed
+   * first. Waits for no disk, as every read does, and holds none of its locks.
+   */
+  pageComes(fd: number, offsetBytes: number, waitMs: number): boolean;
   /** pwrite(2): bytes written. */
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number;
   /** write(2): bytes written. */
@@ -94,6 +99,11 @@ export interface Kernel {
    * has no program.
    */
   ask(words: readonly string[], waitMs: number): string | null;
+  /**
+   * The same about a file, which the child has open as its standard input, with these flags. It is not killed, and
+   * keeps the file open until it has its answer.
+   */
+  askAbout(path: string, flags: number, words: readonly string[], waitMs: number): string | null;
   /**
    * Runs `work` with every signal ignored that would end the program and can be: what is half done would
    * be worse than a moment's delay.

@@ -1,6 +1,7 @@
 import { read } from "bun:ffi";
 import { Errno, isErrno, SystemError } from "./errno.ts";
 import type { FilesystemSpace, FileStatus, Kernel, ProgramResult } from "./kernel.ts";
+import { withFd } from "./files.ts";
 import { O_CLOEXEC } from "./kernel.ts";
 import { asPointer, openCommon, openRare } from "./libc.ts";
 import { i32, raw, struct, u16, u32, u64 } from "./struct.ts";
@@ -15,6 +16,10 @@ const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
 const SYS_fcntl = process.arch === "arm64" ? 25 : 72;
 const SYS_pipe2 = process.arch === "arm64" ? 59 : 293;
 const SYS_fstatfs = process.arch === "arm64" ? 44 : 138;
+const SYS_fadvise64 = process.arch === "arm64" ? 223 : 221;
+const SYS_mmap = process.arch === "arm64" ? 222 : 9;
+const SYS_munmap = process.arch === "arm64" ? 215 : 11;
+const SYS_mincore = process.arch === "arm64" ? 232 : 27;
 
 /** linux/openat2.h, struct open_how */
 const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
@@ -95,6 +100,16 @@ const longestAnswerBytes = 1024 * 1024;
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
+
+/** linux/mman.h */
+const PROT_READ = 1;
+const MAP_SHARED = 1;
+
+/** What is mapped to see whether it is there; part of a page where pages are larger. */
+const pageBytes = 4096;
+
+/** Most disks answer so soon that any sleep would be longer. */
+const closelyMs = 0.5;
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -182,7 +197,7 @@ export class LibcKernel implements Kernel {
     view.setUint32(openHow.fields.resolve.offset, resolve, true);
     const name = cString(path);
     return this.#retried("openat2", path, () =>
-      this.#libc.syscall(SYS_openat2, directory, name, bytes, bytes.length),
+      this.#libc.syscall(SYS_openat2, directory, name, bytes, bytes.length, 0, 0),
     );
   }
 
@@ -201,7 +216,27 @@ export class LibcKernel implements Kernel {
   }
 
   readAhead(fd: number, offsetBytes: number, lengthBytes: number): void {
-    this.#rare.posix_fadvise(fd, offsetBytes, lengthBytes, POSIX_FADV_WILLNEED);
+    const [offset, length] = [asPointer(offsetBytes), asPointer(lengthBytes)];
+    this.#libc.syscall(SYS_fadvise64, fd, offset, length, POSIX_FADV_WILLNEED, 0, 0);
+  }
+
+  pageComes(fd: number, offsetBytes: number, waitMs: number): boolean {
+    const { syscall } = this.#libc;
+    const [page, isThere] = [asPointer(pageBytes), new Uint8Array(new ArrayBuffer(1))];
+    const address = syscall(SYS_mmap, 0, page, asPointer(PROT_READ), MAP_SHARED, fd, offsetBytes);
+    this.#check(address, "mmap");
+    try {
+      this.readAhead(fd, offsetBytes, pageBytes);
+      for (const startMs = this.nowMs(); ; ) {
+        this.#check(syscall(SYS_mincore, address, page, isThere, 0, 0, 0), "mincore");
+        if (((isThere[0] ?? 0) & 1) === 1) return true;
+        const tookMs = this.nowMs() - startMs;
+        if (tookMs > waitMs) return false;
+        if (tookMs > closelyMs) this.waitReadable([], 1);
+      }
+    } finally {
+      syscall(SYS_munmap, address, page, null, 0, 0, 0);
+    }
   }
 
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
@@ -257,7 +292,15 @@ export class LibcKernel implements Kernel {
     const buffer = this.#names;
     const names: string[] = [];
     while (names.length < atLeast) {
-      const result = this.#libc.syscall(SYS_getdents64, fd, buffer, asPointer(buffer.length), 0);
+      const result = this.#libc.syscall(
+        SYS_getdents64,
+        fd,
+        buffer,
+        asPointer(buffer.length),
+        0,
+        0,
+        0,
+      );
       const filled = this.#check(result, "getdents64");
       if (filled === 0) return names;
       for (let at = 0; at < filled; ) {
@@ -309,13 +352,15 @@ export class LibcKernel implements Kernel {
 
   fcntl(fd: number, command: number, argument: Uint8Array | number): number {
     const word = typeof argument === "number" ? asPointer(argument) : argument;
-    const result = this.#libc.syscall(SYS_fcntl, fd, asPointer(command), word, 0);
+    const result = this.#libc.syscall(SYS_fcntl, fd, asPointer(command), word, 0, 0, 0);
     return this.#check(result, "fcntl");
   }
 
   fstatfs(fd: number): FilesystemSpace {
     const buffer = statfsFields.encode({});
-    this.#retried("fstatfs", undefined, () => this.#libc.syscall(SYS_fstatfs, fd, buffer, null, 0));
+    this.#retried("fstatfs", undefined, () =>
+      this.#libc.syscall(SYS_fstatfs, fd, buffer, null, 0, 0, 0),
+    );
     const { blockBytes, blocks, availableBlocks, ...kind } = statfsFields.decode(buffer);
     return {
       ...kind,
@@ -435,6 +480,15 @@ export class LibcKernel implements Kernel {
   }
 
   ask(words: readonly string[], waitMs: number): string | null {
+    return this.#ask(words, waitMs, null);
+  }
+
+  askAbout(path: string, flags: number, words: readonly string[], waitMs: number): string | null {
+    return withFd(this, this.open(path, flags), (fd) => this.#ask(words, waitMs, fd));
+  }
+
+  /** With `kept` as its standard input the child is let live, and ends when it has its answer. */
+  #ask(words: readonly string[], waitMs: number, kept: number | null): string | null {
     const program = this.#program;
     if (program === null || waitMs <= 0) return null;
     const deadlineMs = this.nowMs() + waitMs;
@@ -445,7 +499,7 @@ export class LibcKernel implements Kernel {
         Bun.spawn([program, ...words], {
           cwd: "/",
           env: cleanEnvironment,
-          stdio: ["ignore", into, "ignore"],
+          stdio: [kept ?? "ignore", into, "ignore"],
         }),
       );
     } finally {
@@ -456,7 +510,7 @@ export class LibcKernel implements Kernel {
       return fromUtf8(this.#readUntil(from, deadlineMs));
     } finally {
       // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
-      child.kill("SIGKILL");
+      if (kept === null) child.kill("SIGKILL");
       child.unref();
       this.close(from);
     }
@@ -521,7 +575,10 @@ export class LibcKernel implements Kernel {
   /** rt_sigaction(2) */
   #sigaction(signal: number, action: Uint8Array | null, old: Uint8Array | null): void {
     const { syscall } = this.#libc;
-    this.#check(syscall(SYS_rt_sigaction, signal, action, old, signalSetBytes), "rt_sigaction");
+    this.#check(
+      syscall(SYS_rt_sigaction, signal, action, old, signalSetBytes, 0, 0),
+      "rt_sigaction",
+    );
   }
 
   /**

@@ -5,7 +5,7 @@ const { ptr, int, u32: uint, u64_fast: size, i64_fast: ssize } = FFIType;
 /** What every run calls. Each wrapper takes time to make, so those of rarer calls wait for their first use. */
 const common = {
   open: { args: [ptr, int, uint], returns: int },
-  syscall: { args: [ssize, int, ptr, ptr, size], returns: ssize },
+  syscall: { args: [ssize, ssize, ptr, ptr, size, ssize, ssize], returns: ssize },
   close: { args: [int], returns: int },
   read: { args: [int, ptr, size], returns: ssize },
   pread: { args: [int, ptr, size, ssize], returns: ssize },
@@ -32,7 +32,6 @@ const rare = {
   mkdirat: { args: [int, ptr, uint], returns: int },
   chmod: { args: [ptr, uint], returns: int },
   unlink: { args: [ptr], returns: int },
-  posix_fadvise: { args: [int, ssize, ssize, int], returns: int },
   getpagesize: { args: [], returns: int },
   umount2: { args: [ptr, int], returns: int },
   socket: { args: [int, int, int], returns: int },

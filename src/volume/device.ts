@@ -33,6 +33,7 @@ import {
   selectDevice,
   selectorText,
 } from "./selector.ts";
+import { diskAnswers } from "./silent-disk.ts";
 import { sizeText } from "./size.ts";
 
 /** A block device that is open for reading, and what was seen of it. */
@@ -171,7 +172,9 @@ function openDefault(kernel: Kernel, isOver: boolean): OpenDevice | null {
   return null;
 }
 
-function hasPrimary(kernel: Kernel, { fd }: OpenDevice): boolean {
+function hasPrimary(kernel: Kernel, { fd, sizeBytes }: OpenDevice): boolean {
+  // Of one that does not answer, whoever opens it says so.
+  if (!diskAnswers(kernel, fd, sizeBytes)) return true;
   const block = new Uint8Array(new ArrayBuffer(superblockBytes));
   try {
     const isRead = readExactly(kernel, fd, block, primaryOffset);

@@ -10,6 +10,7 @@ import {
 } from "../btrfs/superblock.ts";
 import { devicePath, deviceSizeBytes } from "../linux/block-device.ts";
 import { isAllZero } from "../linux/bytes.ts";
+import { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
 import { namesIn, readExactly, readTextOrNull, withFd } from "../linux/files.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
@@ -17,6 +18,7 @@ import { servedFiles } from "../linux/served-files.ts";
 import { utf8 } from "../linux/text.ts";
 import { deviceDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
+import { diskAnswers } from "./silent-disk.ts";
 import { sizeText } from "./size.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -70,8 +72,8 @@ export function parseSelector(text: string, option = "--device"): Selector | nul
 /** A block device and by what it can be told from others. */
 interface Seen {
   readonly path: string;
-  /** The filesystem of its file, where that may not answer: nothing else is known of it then. */
-  readonly servedBy?: string;
+  /** Why it was not looked at: nothing else is known of it then. */
+  readonly unseen?: string;
   readonly sizeBytes: number;
   readonly serial: string | null;
   readonly superblock: Superblock | null;
@@ -138,19 +140,40 @@ function lookAtOpen(
   return { path: devicePath(name), sizeBytes, serial, superblock };
 }
 
-/** The same of a device by its name; null also when it cannot be read. */
-function lookAt(kernel: Kernel, name: string, withSuperblock: boolean): Seen | null {
+const unseen = (name: string, why: string): Seen => ({
+  path: devicePath(name),
+  sizeBytes: 0,
+  serial: null,
+  superblock: null,
+  unseen: why,
+});
+
+/** So long all disks together may take to answer; each has its moment even when that is over. */
+const allAnswerMs = 1000;
+const leastAnswerMs = 100;
+
+/** The same of a device by its name, its superblock too where it is `until` then to answer; null also when it cannot be read. */
+function lookAt(kernel: Kernel, name: string, until: Deadline | null): Seen | null {
   try {
     const fd = kernel.open(devicePath(name), O_RDONLY | O_NONBLOCK);
-    return withFd(kernel, fd, () => lookAtOpen(kernel, fd, name, withSuperblock));
+    return withFd(kernel, fd, () => {
+      if (until !== null) {
+        const waitMs = Math.max(leastAnswerMs, until.leftMs);
+        const sizeBytes = deviceSizeBytes(kernel, fd);
+        if (sizeBytes > 0 && !diskAnswers(kernel, fd, sizeBytes, waitMs)) {
+          return unseen(name, "does not answer");
+        }
+      }
+      return lookAtOpen(kernel, fd, name, until !== null);
+    });
   } catch (error) {
     if (error instanceof SystemError) return null;
     throw error;
   }
 }
 
-const seenText = ({ path, sizeBytes, serial, superblock, servedBy }: Seen): string => {
-  if (servedBy !== undefined) return `${path} (on ${servedBy}: not looked at, name it by its path)`;
+const seenText = ({ path, sizeBytes, serial, superblock, unseen }: Seen): string => {
+  if (unseen !== undefined) return `${path} (${unseen})`;
   const facts = [sizeText(sizeBytes)];
   if (serial !== null && serial !== "") facts.push(`serial=${serial}`);
   if (superblock !== null) facts.push(`uuid=${superblock.fsid}`, `label=${superblock.label}`);
@@ -176,13 +199,13 @@ const needsSuperblock = ({ by }: Selector): boolean => by !== "serial";
  */
 function devices(kernel: Kernel, selector: Selector): readonly Seen[] {
   const servedBy = servedFiles(kernel);
+  const until = new Deadline(kernel, allAnswerMs);
   return namesIn(kernel, "/sys/class/block")
     .sort()
     .map((name): Seen | null => {
       const mount = needsSuperblock(selector) ? servedBy(name) : null;
-      if (mount === null) return lookAt(kernel, name, needsSuperblock(selector));
-      const path = devicePath(name);
-      return { path, sizeBytes: 0, serial: null, superblock: null, servedBy: mount.type };
+      if (mount === null) return lookAt(kernel, name, needsSuperblock(selector) ? until : null);
+      return unseen(name, `on ${mount.type}: not looked at, name it by its path`);
     })
     .filter((seen) => seen !== null);
 }

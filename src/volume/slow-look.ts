@@ -1,12 +1,14 @@
+import { alignedBuffer } from "../linux/aligned-buffer.ts";
 import type { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
-import { mountIdOf, withFd } from "../linux/files.ts";
+import { mountIdOf, procPath, withFd } from "../linux/files.ts";
 import {
   AT_FDCWD,
   AT_STATX_DONT_SYNC,
   isDirectory,
   isRegularFile,
   type Kernel,
+  O_DIRECT,
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
@@ -50,6 +52,8 @@ const how: Record<Sought["kind"], string> = {
 const end = "end";
 const way = "way";
 const use = "use";
+const block = "block";
+const blockBytes = 4096;
 
 /** The first of these paths that cannot be used within the time; null when all can, or are not there. */
 export function silentPath(
@@ -59,6 +63,22 @@ export function silentPath(
 ): string | null {
   const answer = kernel.ask([slowLookWord, use, ...paths], waitMs);
   return answer === null ? null : (paths[answer.length] ?? null);
+}
+
+/**
+ * Whether a block of an open disk can be read within the time, or not at all. The child that waits for one has the
+ * disk open for as long, so that this program may close it: the last to close a disk waits for its reads. It reads
+ * past the cache, for a read through that has the disk's lock and who asks for its size would wait too.
+ */
+export function answersInTime(
+  kernel: Kernel,
+  fd: number,
+  offsetBytes: number,
+  waitMs: number,
+): boolean {
+  const flags = O_RDONLY | O_NONBLOCK | O_DIRECT;
+  const words = [slowLookWord, block, String(offsetBytes)];
+  return kernel.askAbout(procPath(fd), flags, words, waitMs) !== "";
 }
 
 /** Reads a little of a file or a directory. */
@@ -96,6 +116,11 @@ export function tellSlowLook(
       ask(() => useOnce(kernel, path));
       tell("\n");
     }
+    return;
+  }
+  if (kind === block) {
+    ask(() => kernel.pread(0, alignedBuffer(blockBytes), Number(what)));
+    tell("\n");
     return;
   }
   const [after = "0"] = more;

@@ -48,6 +48,7 @@ import { loopDisk } from "./loop-disk.ts";
 import type { Opener } from "./openers.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
+import { assertDiskAnswers } from "./silent-disk.ts";
 import { sizeText } from "./size.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -125,6 +126,7 @@ export class Source {
   #checked(progress: Progress | null): this {
     if (this.#device === null) return this;
     try {
+      assertDiskAnswers(this.#kernel, this.#device);
       if (progress !== null) {
         lock(this.#kernel, this.#device.fd, this.#device.path, progress);
         // Whoever held the lock may have changed the size.

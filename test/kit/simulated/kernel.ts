@@ -140,6 +140,10 @@ export class SimulatedKernel implements Kernel {
 
   readAhead(): void {}
 
+  pageComes(): boolean {
+    return true;
+  }
+
   pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number {
     const { what, flags } = this.file(fd, "pwrite");
     if ((flags & O_RDWR) === 0) this.#fail("pwrite", Errno.EBADF);
@@ -374,6 +378,10 @@ export class SimulatedKernel implements Kernel {
   }
 
   ask(): string | null {
+    return null;
+  }
+
+  askAbout(): string | null {
     return null;
   }
 
