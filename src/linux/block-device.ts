@@ -1,4 +1,4 @@
-import { withFd } from "./files.ts";
+import { readTextOrNull, withFd } from "./files.ts";
 import { io, ior } from "./ioctl.ts";
 import { type Kernel, O_NONBLOCK, O_RDONLY } from "./kernel.ts";
 import { struct, u32, u64 } from "./struct.ts";
@@ -52,6 +52,14 @@ export function isDeviceReadOnly(kernel: Kernel, fd: number): boolean {
   kernel.ioctl(fd, BLKROGET, buffer);
   return answer32.decode(buffer).value !== 0;
 }
+
+/**
+ * How much was written to a device since it is there, as text that changes with every write that is done
+ * (Documentation/block/stat.rst of the kernel, "write I/Os" to "write ticks"); null where it is not told.
+ */
+export const writesOf = (kernel: Kernel, name: string): string | null =>
+  readTextOrNull(kernel, `/sys/class/block/${name}/stat`)?.split(/\s+/).slice(4, 8).join(" ") ??
+  null;
 
 /** Writes out and forgets what the page cache has of a device: the next read asks the disk. Needs root. */
 export function dropCache(kernel: Kernel, fd: number): void {

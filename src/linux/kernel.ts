@@ -101,9 +101,15 @@ export interface Kernel {
   ask(words: readonly string[], waitMs: number): string | null;
   /**
    * The same about a file, which the child has open as its standard input, with these flags. It is not killed, and
-   * keeps the file open until it has its answer.
+   * keeps the file open until it has its answer. When the time is over, `goesOn` may say that it is given once more.
    */
-  askAbout(path: string, flags: number, words: readonly string[], waitMs: number): string | null;
+  askAbout(
+    path: string,
+    flags: number,
+    words: readonly string[],
+    waitMs: number,
+    goesOn?: () => boolean,
+  ): string | null;
   /**
    * Runs `work` with every signal ignored that would end the program and can be: what is half done would
    * be worse than a moment's delay.

@@ -483,15 +483,25 @@ export class LibcKernel implements Kernel {
     return this.#ask(words, waitMs, null);
   }
 
-  askAbout(path: string, flags: number, words: readonly string[], waitMs: number): string | null {
-    return withFd(this, this.open(path, flags), (fd) => this.#ask(words, waitMs, fd));
+  askAbout(
+    path: string,
+    flags: number,
+    words: readonly string[],
+    waitMs: number,
+    goesOn?: () => boolean,
+  ): string | null {
+    return withFd(this, this.open(path, flags), (fd) => this.#ask(words, waitMs, fd, goesOn));
   }
 
   /** With `kept` as its standard input the child is let live, and ends when it has its answer. */
-  #ask(words: readonly string[], waitMs: number, kept: number | null): string | null {
+  #ask(
+    words: readonly string[],
+    waitMs: number,
+    kept: number | null,
+    goesOn: () => boolean = () => false,
+  ): string | null {
     const program = this.#program;
     if (program === null || waitMs <= 0) return null;
-    const deadlineMs = this.nowMs() + waitMs;
     const [from, into] = this.#pipe();
     let child: { kill(signal: "SIGKILL"): void; unref(): void } | null = null;
     try {
@@ -507,7 +517,7 @@ export class LibcKernel implements Kernel {
       if (child === null) this.close(from);
     }
     try {
-      return fromUtf8(this.#readUntil(from, deadlineMs));
+      return fromUtf8(this.#readAll(from, waitMs, goesOn));
     } finally {
       // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
       if (kept === null) child.kill("SIGKILL");
@@ -526,13 +536,17 @@ export class LibcKernel implements Kernel {
     return [from, into];
   }
 
-  /** All that can be read, until the other end is closed or the time is over. */
-  #readUntil(fd: number, deadlineMs: number): Uint8Array {
+  /** All that can be read, until the other end is closed or the time is over, which `goesOn` may give anew. */
+  #readAll(fd: number, waitMs: number, goesOn: () => boolean): Uint8Array {
     const bytes: number[] = [];
     const buffer = new Uint8Array(new ArrayBuffer(nameBufferBytes));
-    for (;;) {
+    for (let deadlineMs = this.nowMs() + waitMs; ; ) {
       const leftMs = deadlineMs - this.nowMs();
-      if (leftMs <= 0 || !this.waitReadable([fd], leftMs)) break;
+      if (leftMs <= 0 || !this.waitReadable([fd], leftMs)) {
+        if (!goesOn()) break;
+        deadlineMs = this.nowMs() + waitMs;
+        continue;
+      }
       // A signal ends a wait too; a look that does not wait tells.
       if (!this.waitReadable([fd], 0)) continue;
       const count = this.read(fd, buffer);

@@ -34,6 +34,9 @@ export function diskAnswers(
   return kernel.pageComes(fd, place, aloneMs) || answersInTime(kernel, fd, place, waitMs);
 }
 
+export const silentHint =
+  "see whether the disk is there, and whether what serves it works (dmesg; losetup -l for a loop device)";
+
 /** Throws `unreadable` for a disk that does not answer. */
 export function assertDiskAnswers(
   kernel: Kernel,
@@ -41,6 +44,6 @@ export function assertDiskAnswers(
 ): void {
   if (diskAnswers(kernel, device.fd, device.sizeBytes)) return;
   throw new VolumeError("unreadable", `${device.path} does not answer`, {
-    hint: "see whether the disk is there, and what serves it works (dmesg; losetup -l for a loop device)",
+    hint: silentHint,
   });
 }

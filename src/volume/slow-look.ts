@@ -9,6 +9,7 @@ import {
   isRegularFile,
   type Kernel,
   O_DIRECT,
+  O_DIRECTORY,
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
@@ -54,6 +55,7 @@ const way = "way";
 const use = "use";
 const block = "block";
 const blockBytes = 4096;
+const sync = "sync";
 
 /** The first of these paths that cannot be used within the time; null when all can, or are not there. */
 export function silentPath(
@@ -79,6 +81,35 @@ export function answersInTime(
   const flags = O_RDONLY | O_NONBLOCK | O_DIRECT;
   const words = [slowLookWord, block, String(offsetBytes)];
   return kernel.askAbout(procPath(fd), flags, words, waitMs) !== "";
+}
+
+/**
+ * Writes down all of the filesystem that the descriptor is on, as syncfs(2) does and with its error. False when that
+ * is not done within the time, and `goesOn` does not give it once more.
+ */
+export function syncInTime(
+  kernel: Kernel,
+  fd: number,
+  waitMs: number,
+  goesOn: () => boolean,
+): boolean {
+  const flags = O_RDONLY | O_DIRECTORY;
+  const answer = kernel.askAbout(procPath(fd), flags, [slowLookWord, sync], waitMs, goesOn);
+  if (answer === "") return false;
+  if (answer === null) kernel.syncfs(fd);
+  else if (Number(answer) !== 0) throw new SystemError("syncfs", Number(answer));
+  return true;
+}
+
+/** The number of the error, 0 when there is none. The descriptor is closed then, and keeps no mount busy. */
+function syncedWith(kernel: Kernel, fd: number): number {
+  try {
+    withFd(kernel, fd, () => kernel.syncfs(fd));
+    return 0;
+  } catch (error) {
+    if (error instanceof SystemError) return error.errno;
+    throw error;
+  }
 }
 
 /** Reads a little of a file or a directory. */
@@ -121,6 +152,10 @@ export function tellSlowLook(
   if (kind === block) {
     ask(() => kernel.pread(0, alignedBuffer(blockBytes), Number(what)));
     tell("\n");
+    return;
+  }
+  if (kind === sync) {
+    tell(`${syncedWith(kernel, 0)}\n`);
     return;
   }
   const [after = "0"] = more;

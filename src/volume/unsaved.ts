@@ -1,8 +1,14 @@
 import { errorsOfAll } from "../btrfs/device-stats.ts";
+import { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
 import { mountIdOf, noAtime, withFd } from "../linux/files.ts";
+import { writesOf } from "../linux/block-device.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "../linux/kernel.ts";
 import { isForcedReadOnly, type Mount } from "../linux/mountinfo.ts";
+import type { OpenDevice } from "./device.ts";
+import { VolumeError } from "./error.ts";
+import { silentHint } from "./silent-disk.ts";
+import { syncInTime } from "./slow-look.ts";
 
 const lost = (why: string): string =>
   `ATTENTION: not everything that was written is on the disk: ${why} (see dmesg)`;
@@ -23,12 +29,41 @@ function failedWrites(kernel: Kernel, mounted: number): string | null {
   );
 }
 
+/** So long a disk may take no write at all, while there is something to write. */
+const standstillMs = 3000;
+const lookMs = 250;
+
+function writeDown(
+  kernel: Kernel,
+  fd: number,
+  { name, path }: Pick<OpenDevice, "name" | "path">,
+): void {
+  let before = writesOf(kernel, name);
+  let until = new Deadline(kernel, standstillMs);
+  const goesOn = (): boolean => {
+    const now = writesOf(kernel, name);
+    if (now !== before) until = new Deadline(kernel, standstillMs);
+    before = now;
+    return !until.isOver;
+  };
+  if (syncInTime(kernel, fd, lookMs, goesOn)) return;
+  throw new VolumeError(
+    "unreadable",
+    `${path} does not answer: what is to be written stays in memory, and nothing was unmounted`,
+    { hint: silentHint },
+  );
+}
+
 /**
  * Writes down what the mounted filesystem still has in memory, through one of its mounts; null when all of
  * it was written, else a note that says why not. umount(2) says 0 either way, and then nobody is left
- * to ask.
+ * to ask. Throws `unreadable` when the disk does not answer.
  */
-export function unsaved(kernel: Kernel, mounts: readonly Mount[]): string | null {
+export function unsaved(
+  kernel: Kernel,
+  mounts: readonly Mount[],
+  device: Pick<OpenDevice, "name" | "path">,
+): string | null {
   // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too.
   if (mounts.every(isForcedReadOnly))
     return lost("the kernel had made it read-only after an error");
@@ -38,7 +73,7 @@ export function unsaved(kernel: Kernel, mounts: readonly Mount[]): string | null
       const answer = withFd(kernel, fd, () => {
         // Another mount may be on top of this one.
         if (mountIdOf(kernel, fd) !== id) return undefined;
-        kernel.syncfs(fd);
+        writeDown(kernel, fd, device);
         return failedWrites(kernel, fd);
       });
       if (answer !== undefined) return answer;

@@ -51,6 +51,8 @@ const boot = [
     "planted-links",
     "shell-word",
     "signatures",
+    // A disk that does not answer would keep the boot for ever.
+    "silent-disk",
   ].map(inVolume),
   // A filesystem that is mounted somewhere else already has to be told of, and so has what was quicker than a failure.
   ...["elsewhere", "holders", "keepers", "overlay", "propagation", "slow-look"].map(inVolume),

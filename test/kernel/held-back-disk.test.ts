@@ -1,0 +1,103 @@
+import { expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { agent, down, fails, up, volume } from "../kit/agent.ts";
+import { fingerprint, MiB } from "../kit/image.ts";
+import { heldBack } from "../kit/held-back.ts";
+import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
+import { superblockFacts } from "../kit/superblock.ts";
+import { dockerOf, expectMounted, markerIsThere, preparedDisk } from "../kit/volume.ts";
+
+/** A disk that does not answer: its path is down, or it has so little to give that it makes no difference. */
+const sandbox = useSandbox();
+
+const LIMIT_MS = 5000;
+
+/** The four commands say so, each of them soon. */
+async function expectNoAnswer(box: Sandbox, device: string, prefix: readonly string[]) {
+  const asked = (["plan", "up", "down"] as const).map(async (name) => {
+    const run = await volume(box, name, ["--device", device], { prefix });
+    expect(run.ms).toBeLessThan(LIMIT_MS);
+    const message = `${device} does not answer`;
+    expect(run.report.error).toMatchObject({ code: "unreadable", message });
+  });
+  const looked = [5, 3].map(async (exitCode, place) => {
+    const check = place === 1 ? ["--check"] : [];
+    const args = ["volume", "status", "--root", box.root, "--device", device, ...check];
+    const run = await agent(args, { prefix });
+    expect(run.ms).toBeLessThan(LIMIT_MS);
+    expect(run).toMatchObject({ exitCode });
+    expect(run.stdout + run.stderr).toContain("does not answer");
+  });
+  await Promise.all([...asked, ...looked]);
+}
+
+test("nobody waits for a disk that does not answer, blank or not", async () => {
+  const box = sandbox();
+  for (const disk of [await preparedDisk(box), box.disk(300 * MiB)]) {
+    const before = fingerprint(disk.image);
+    const slow = heldBack(box, disk.device);
+    slow.hold("read", "write");
+    await expectNoAnswer(box, disk.device, slow.prefix);
+    slow.release();
+    await slow.emptied();
+    expect(fingerprint(disk.image)).toBe(before);
+    // It was only asked, and is as good as before once it answers.
+    await up(box, "--device", disk.device);
+    await down(box, "--device", disk.device);
+  }
+});
+
+test("nor for one that fell silent while it was mounted", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const slow = heldBack(box, device);
+  slow.hold("read", "write");
+  await expectNoAnswer(box, device, slow.prefix);
+  expectMounted(box.root);
+  slow.release();
+  await slow.emptied();
+  await down(box, "--device", device);
+});
+
+test("a disk is found by its UUID or its label beside one that does not answer", async () => {
+  const box = sandbox();
+  const silent = box.disk(300 * MiB);
+  const disk = await preparedDisk(box);
+  const slow = heldBack(box, silent.device);
+  slow.hold("read");
+  const { uuid } = superblockFacts(disk.image);
+  const by = ["--device", `uuid=${uuid}`];
+  for (const name of ["up", "plan", "down"] as const) {
+    const run = await volume(box, name, by, { prefix: slow.prefix });
+    expect(run.report).toMatchObject({ error: null, device: disk.device });
+    expect(run.ms).toBeLessThan(LIMIT_MS);
+  }
+  expect(markerIsThere(box)).toBeFalse();
+  const absent = ["--device", `label=${crypto.randomUUID()}`, "--wait", "0"];
+  const run = volume(box, "plan", absent, { prefix: slow.prefix });
+  const { message } = await fails(run, "device-missing");
+  expect(message).toContain(`${silent.device} (does not answer)`);
+  expect((await run).ms).toBeLessThan(LIMIT_MS);
+});
+
+test("what a disk does not take stops down before it unmounts anything", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const slow = heldBack(box, device);
+  slow.hold("write");
+  writeFileSync(join(dockerOf(box), "unwritten"), randomBytes(MiB));
+  const run = volume(box, "down", ["--device", device], { prefix: slow.prefix });
+  const { message } = await fails(run, "unreadable");
+  expect((await run).ms).toBeLessThan(LIMIT_MS);
+  expect(message).toContain("does not answer");
+  expect(message).toContain("nothing was unmounted");
+  expectMounted(box.root);
+  slow.release();
+  await slow.emptied();
+  const report = await down(box, "--device", device);
+  expect(JSON.stringify(report.steps)).toContain("clean");
+});
