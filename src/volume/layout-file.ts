@@ -213,7 +213,7 @@ export function parseLayout(text: string, path: string): Layout {
 /** Reads and checks the file of `--layout`. Throws `layout`. */
 export function readLayout(kernel: Kernel, path: string): Layout {
   if (!answers(kernel, path))
-    throw wrong(path, "does not answer: a daemon or a server is asked there");
+    throw wrong(path, "does not answer: a daemon, a server or a disk is asked there");
   let bytes: Uint8Array;
   try {
     bytes = withFd(

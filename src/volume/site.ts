@@ -1,7 +1,7 @@
 import type { MountLine } from "../linux/mountinfo.ts";
 import { MountTable, waysTo } from "../linux/mountinfo.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { answers, firstSilent, isAsking } from "./answering.ts";
+import { answers, firstOnSilentDisk, firstSilent, hasOwnDisk, isAsking } from "./answering.ts";
 import type { Context } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import type { Inside } from "./overlay.ts";
@@ -47,7 +47,8 @@ export function openSite({ kernel, options, layout, descriptors }: Context): Sit
   const targets = targetsOf(layout, given);
   const table = new MountTable(kernel, relevance(targets));
   assertNoAutomount(table, given);
-  if (table.all().some(isAsking) && !answers(kernel, given)) {
+  const mayBeSilent = table.all().some((mount) => isAsking(mount) || hasOwnDisk(mount, given));
+  if (mayBeSilent && !answers(kernel, given)) {
     throw silent(`--root ${given}`, "name another directory with --root");
   }
   const root = openRoot(kernel, given);
@@ -67,16 +68,19 @@ function assertAnswering(kernel: Kernel, table: MountTable, targets: readonly Ta
       table.all().some((mount) => mount.path === way && way !== path && isAsking(mount)),
     );
   const paths = targets.map(({ path }) => path).filter(isOnWay);
-  const path = paths.length === 0 ? null : firstSilent(kernel, paths);
+  const all = targets.map((target) => target.path);
+  const path =
+    (paths.length === 0 ? null : firstSilent(kernel, paths)) ??
+    firstOnSilentDisk(kernel, table.all(), all);
   if (path !== null) throw silent(path, "mount below another directory with --root");
 }
 
 const silent = (what: string, hint: string): VolumeError =>
   new VolumeError(
     "target-occupied",
-    `${what} does not answer: a daemon or a server is asked there`,
+    `${what} does not answer: a daemon, a server or a disk is asked there`,
     {
-      hint: `see what is mounted there (findmnt), and whether its daemon or its server works; or ${hint}`,
+      hint: `see what is mounted there (findmnt), and whether its daemon, its server or its disk works; or ${hint}`,
     },
   );
 

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { agent, down, fails, up, volume } from "../kit/agent.ts";
+import { command } from "../kit/command.ts";
 import { fingerprint, MiB } from "../kit/image.ts";
 import { heldBack } from "../kit/held-back.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
@@ -100,4 +101,37 @@ test("what a disk does not take stops down before it unmounts anything", async (
   await slow.emptied();
   const report = await down(box, "--device", device);
   expect(JSON.stringify(report.steps)).toContain("clean");
+});
+
+test("nobody waits for a filesystem on such a disk, for an image in it or a root", async () => {
+  const box = sandbox();
+  const { device } = box.disk(300 * MiB);
+  command("mkfs.ext4", "-q", device);
+  const folder = box.mount(device, "ext4");
+  const image = join(folder, "deep", "disk.img");
+  mkdirSync(join(folder, "deep"));
+  await up(box, "--image", image, "--size", "200M");
+  await down(box, "--image", image);
+  const own = box.disk(300 * MiB);
+  box.umount(folder);
+  box.mount(device, "ext4");
+  const slow = heldBack(box, device);
+  slow.hold("read", "write");
+  const { prefix } = slow;
+  const root = join(folder, "deep", "root");
+  for (const name of ["plan", "up", "status", "down"]) {
+    const runs = [
+      ["--image", image, "--root", box.root],
+      ["--device", own.device, "--root", root],
+    ].map((args) => agent(["volume", name, ...args], { prefix }));
+    for (const [index, run] of (await Promise.all(runs)).entries()) {
+      expect([name, index, run.exitCode]).toEqual([name, index, [5, 7][index] ?? 0]);
+      expect(run.stderr).toContain("does not answer");
+      expect(run.ms).toBeLessThan(LIMIT_MS);
+    }
+  }
+  slow.release();
+  await slow.emptied();
+  await up(box, "--image", image);
+  await down(box, "--image", image);
 });
