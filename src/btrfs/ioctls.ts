@@ -49,6 +49,8 @@ const subvolumeFlags = struct(8, { flags: u64(0) });
 
 /** FS_NOCOW_FL, what `chattr +C` sets. */
 export const noCopyOnWrite = 0x00800000;
+/** FS_COMPR_FL and FS_NOCOMP_FL, `chattr +c` and `+m`: beside either of them Btrfs refuses FS_NOCOW_FL (EINVAL). */
+export const compressionFlags = 0x00000404;
 /** BTRFS_SUBVOL_RDONLY */
 const readOnlySubvolume = 2n;
 

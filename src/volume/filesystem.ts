@@ -55,8 +55,8 @@ export interface FilesystemFacts {
 
 /** Every tool of btrfs-progs begins with a superblock, and takes none whose checksum is wrong. */
 const hopelessHint =
-  "nothing was written; no tool of btrfs-progs reads a Btrfs without a superblock: restore a backup; to destroy " +
-  "what is on it: --format any";
+  "nothing was written; restore a backup: btrfs rescue super-recover, btrfs restore and all others find nothing where " +
+  "no copy of the superblock is intact; to destroy what is on it: --format any";
 
 /** "the Btrfs 7b…-… "my data"" */
 const btrfsText = ({ fsid, label }: Superblock): string =>

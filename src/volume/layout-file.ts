@@ -5,7 +5,7 @@ import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kerne
 import { answers } from "./answering.ts";
 import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
-import { optionProblem } from "./mount-options.ts";
+import { optionProblem, optionsConflict } from "./mount-options.ts";
 import { openWithoutLinks } from "./planted-links.ts";
 
 /** A table of a hundred subvolumes has 20 KiB. */
@@ -94,7 +94,16 @@ export const layoutFileSchema = v.strictObject({
     "arcbox-data",
   ),
   rawPath: v.optional(absolutePath, "/run/arcbox/data"),
-  options: v.optional(v.array(mountOption), ["compress=zstd:1", "discard=async"]),
+  options: v.optional(
+    v.pipe(
+      v.array(mountOption),
+      v.check(
+        (options) => optionsConflict(options) === null,
+        ({ input }) => optionsConflict(input) ?? "",
+      ),
+    ),
+    ["compress=zstd:1", "discard=async"],
+  ),
   mkfs: v.optional(
     v.strictObject({
       nodesize: v.optional(powerOfTwo(4096, 65536), defaultNodeBytes),

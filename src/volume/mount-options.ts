@@ -85,6 +85,19 @@ export function optionProblem(option: string): string | null {
   return flags.has(name) ? `${name} takes no value` : `${name} is no mount option of Btrfs`;
 }
 
+/**
+ * What two of the options say against each other; null where nothing is. The kernel takes them, and the last one
+ * wins without a word.
+ */
+export function optionsConflict(options: readonly string[]): string | null {
+  const compressed = options.find((option) => {
+    const [name, value] = split(option);
+    return (name === "compress" || name === "compress-force") && !/^(?:no|none)$/.test(value ?? "");
+  });
+  if (compressed === undefined || !options.includes("nodatacow")) return null;
+  return `${compressed} and nodatacow exclude each other, for what is NOCOW is never compressed: leave out one of them`;
+}
+
 const optionsOf = ({ options }: Layout): readonly string[] =>
   options.split(",").filter((option) => option !== "");
 
@@ -129,6 +142,8 @@ export function assertMountOptions(kernel: Kernel, layout: Layout): void {
     const problem = optionProblem(option);
     if (problem !== null) throw wrongOption(problem);
   }
+  const conflict = optionsConflict(optionsOf(layout));
+  if (conflict !== null) throw wrongOption(conflict);
   const refused = refusedOption(kernel, layout);
   if (refused !== null) throw wrongOption(`this kernel does not take ${refused}`);
 }

@@ -1,6 +1,6 @@
-import { getInodeFlags, noCopyOnWrite, setInodeFlags } from "../btrfs/ioctls.ts";
+import { compressionFlags, getInodeFlags, noCopyOnWrite, setInodeFlags } from "../btrfs/ioctls.ts";
 import { Errno, errnoName, isErrno, SystemError } from "../linux/errno.ts";
-import { statFd, withFd } from "../linux/files.ts";
+import { pathOf, statFd, withFd } from "../linux/files.ts";
 import {
   isRegularFile,
   type Kernel,
@@ -12,13 +12,17 @@ import {
 import { type Layout, type LayoutEntry, strayDirectories } from "./layout.ts";
 import { countOld, oldText, takeOffBelow } from "./old-nocow.ts";
 import type { StepResult } from "./report.ts";
+import { shellWord } from "./shell-word.ts";
 import { insideVolume, openFileInVolume, openInVolume } from "./subvolumes.ts";
 
 /** `plain`: a directory that must not have the flag. */
 export type NocowKind = "directory" | "file" | "plain";
 
-/** `full`: a file that holds something keeps copy-on-write, because the flag does nothing there. */
-export type NocowAction = "kept" | "create" | "set" | "clear" | "full" | "absent";
+/**
+ * `full`: a file that holds something keeps copy-on-write, because the flag does nothing there. `compressed`: somebody
+ * has said of it whether it is to be compressed, and the kernel takes one flag or the other.
+ */
+export type NocowAction = "kept" | "create" | "set" | "clear" | "full" | "compressed" | "absent";
 
 /** A name of the layout below the top of the filesystem. */
 interface NocowPath {
@@ -42,6 +46,7 @@ export interface NocowState {
 }
 
 const isFlagged = (flags: number): boolean => (flags & noCopyOnWrite) !== 0;
+const isCompressed = (flags: number): boolean => (flags & compressionFlags) !== 0;
 
 /** `found` is null when there is nothing. */
 export function decideNocow(
@@ -54,7 +59,8 @@ export function decideNocow(
   }
   if (found === null) return "create";
   if (isFlagged(found.flags)) return "kept";
-  return kind === "file" && !found.isEmpty ? "full" : "set";
+  if (kind === "file" && !found.isEmpty) return "full";
+  return isCompressed(found.flags) ? "compressed" : "set";
 }
 
 /** Only root may look into a database, or into layers. */
@@ -103,8 +109,16 @@ export function lookAtNocow(
       }
     });
   const places = look(entries.flatMap(pathsOf), note);
-  const full = places.filter(({ action }) => action === "full").map(({ path }) => path);
+  const those = (which: NocowAction): string[] =>
+    places.filter(({ action }) => action === which).map(({ path }) => path);
+  const full = those("full");
   if (full.length > 0) note(fullText(full));
+  const compressed = those("compressed");
+  if (compressed.length > 0) {
+    const topPath = pathOf(kernel, top);
+    const paths = compressed.map((path) => `${topPath}/${path}`);
+    note(`${compressedText(compressed)}; ${compressedHint(paths)}`);
+  }
   if (!places.some(isDue)) return places;
   const strays = entries.flatMap((entry) =>
     pathsOf({
@@ -121,6 +135,13 @@ export function lookAtNocow(
 export const fullText = (paths: readonly string[]): string =>
   `not empty, and so still copy-on-write: ${paths.join(", ")}; to change that, stop the daemon, copy ` +
   "the file into a new one that has chattr +C, and give that its name";
+
+export const compressedText = (names: readonly string[]): string =>
+  `not NOCOW, because compression was chosen for it, and Btrfs takes only one of the two: ${names.join(", ")}`;
+
+/** What takes that choice back; `paths` are absolute. */
+export const compressedHint = (paths: readonly string[]): string =>
+  `to change that: chattr -cm ${paths.map(shellWord).join(" ")}, then volume up`;
 
 const consequence = ({ kind }: NocowPath): string =>
   kind === "plain" ? " and may be NOCOW" : " and keeps copy-on-write";
@@ -223,6 +244,12 @@ interface Work {
   readonly isNamed: (path: string) => boolean;
 }
 
+/** What was just made is as compressed as what it was made in, and cannot be NOCOW beside that. */
+function dropInherited(kernel: Kernel, fd: number): void {
+  const flags = getInodeFlags(kernel, fd);
+  if (isCompressed(flags)) setInodeFlags(kernel, fd, flags & ~compressionFlags);
+}
+
 /** True of a directory that holds more than what the layout names in it. */
 function holdsOthers(kernel: Kernel, fd: number, isNamed: (name: string) => boolean): boolean {
   const enough = 16;
@@ -237,6 +264,7 @@ function apply({ kernel, top, note, changed, isWanted, isNamed }: Work, place: N
   withFd(kernel, fd, () => {
     const isGiven = action === "set" && kind === "directory";
     const holdsFiles = isGiven && holdsOthers(kernel, fd, (name) => isNamed(`${path}/${name}`));
+    if (action === "create" && kind !== "plain") dropInherited(kernel, fd);
     changeFlag(kernel, fd, path, kind !== "plain", changed);
     if (holdsFiles) {
       note(

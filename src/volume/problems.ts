@@ -1,8 +1,10 @@
 import { type ErrorCode, unknownHealth } from "./error.ts";
 import { type HostSpace, isFull, isTooSmall, spaceHint, spaceText } from "./host-space.ts";
+import { compressedHint, compressedText } from "./nocow.ts";
 import type { Deviation } from "./options-in-force.ts";
 import { sizeText } from "./size.ts";
 import type { Status } from "./status-report.ts";
+import type { Compressed } from "./status-subvolumes.ts";
 
 /** `critical`: data is at stake, or nothing can be saved; `warning`: it works, and somebody should act. */
 export type ProblemLevel = "warning" | "critical";
@@ -65,6 +67,8 @@ export interface HealthFacts {
   readonly databaseFiles: readonly string[];
   /** Files that should be NOCOW, and keep copy-on-write because they hold something. */
   readonly full: readonly string[];
+  /** What should be NOCOW and cannot be, because compression was chosen for it. */
+  readonly compressed: readonly Compressed[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
   /** Of a disk that has become smaller than its mounted filesystem. */
@@ -173,14 +177,21 @@ const readOnlySubvolumes: Find = (facts) =>
     ),
   );
 
-const noCopyOnWrite: Find = ({ status: { subvolumes }, full: files }) => {
+const noCopyOnWrite: Find = ({ status: { subvolumes }, full: files, compressed }) => {
+  const others = [...files, ...compressed.map(({ name }) => name)];
   const unset = subvolumes
     .flatMap(({ name, nocow }) =>
       nocow.filter(({ set }) => set === false).map(({ directory }) => `${name}/${directory}`),
     )
-    .filter((path) => !files.includes(path));
+    .filter((path) => !others.includes(path));
   if (unset.length === 0) return [];
   return warning("not-nocow", `not NOCOW: ${unset.join(", ")}`, "volume up sets it");
+};
+
+const compressedDatabases: Find = ({ compressed }) => {
+  if (compressed.length === 0) return [];
+  const message = compressedText(compressed.map(({ name }) => name));
+  return warning("not-nocow", message, compressedHint(compressed.map(({ path }) => path)));
 };
 
 /** What is made there has neither checksums nor compression. */
@@ -289,6 +300,7 @@ const finders: readonly Find[] = [
   mountOptions,
   largerDisk,
   noCopyOnWrite,
+  compressedDatabases,
   wronglyNocow,
   missingDatabases,
 ];

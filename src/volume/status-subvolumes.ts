@@ -4,7 +4,14 @@ import { openDirectoryBeneath, withFd } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Context } from "./context.ts";
 import type { Layout, LayoutEntry } from "./layout.ts";
-import { fullText, isDatabaseOf, type NocowKind, type NocowState, nocowState } from "./nocow.ts";
+import {
+  decideNocow,
+  fullText,
+  isDatabaseOf,
+  type NocowKind,
+  type NocowState,
+  nocowState,
+} from "./nocow.ts";
 import { countOld, oldText } from "./old-nocow.ts";
 import type { SubvolumeReport } from "./status-report.ts";
 import { openFileInVolume, openInVolume, receivedHint } from "./subvolumes.ts";
@@ -19,8 +26,17 @@ export interface SubvolumeFacts {
   readonly wronglyNocow: readonly string[];
   /** Files that should be NOCOW and hold something: they keep copy-on-write. */
   readonly full: readonly string[];
+  /** What should be NOCOW and cannot be, because compression was chosen for it. */
+  readonly compressed: readonly Compressed[];
   /** Something inside them is for root alone. */
   readonly isHidden: boolean;
+}
+
+export interface Compressed {
+  /** From the top of the filesystem. */
+  readonly name: string;
+  /** Where it can be reached. */
+  readonly path: string;
 }
 
 /** Where subvolumes can be looked at. */
@@ -42,6 +58,7 @@ export function lookAtSubvolumes(
   const { kernel, layout, note } = context;
   const wronglyNocow: string[] = [];
   const full: string[] = [];
+  const compressed: Compressed[] = [];
   const readOnly: { readonly name: string; readonly hint: string }[] = [];
   let isHidden = false;
   const hidden = (): void => {
@@ -63,8 +80,13 @@ export function lookAtSubvolumes(
     }
     const row = (path: string, kind: NocowKind) => {
       const state = look(path, kind);
-      if (kind === "file" && state !== null && !isNocow(state) && !state.isEmpty) {
-        full.push(`${entry.subvolume}/${path}`);
+      const name = `${entry.subvolume}/${path}`;
+      const action = state === null ? null : decideNocow({ kind, isInherited: false }, state);
+      if (action === "full") full.push(name);
+      if (action === "compressed") {
+        const isAtTop = view.top !== null || target === undefined;
+        const at = isAtTop ? `${view.rawPath}/${name}` : `${target.path}/${path}`;
+        compressed.push({ name, path: at });
       }
       return { directory: path, set: state === null ? null : isNocow(state) };
     };
@@ -82,7 +104,7 @@ export function lookAtSubvolumes(
   if (isHidden) note("only root can see the NOCOW state of the directories");
   if (view.top !== null) noteOld(kernel, view.top, layout, note);
   if (full.length > 0) note(fullText(full));
-  return { reports, readOnly, wronglyNocow, full, isHidden };
+  return { reports, readOnly, wronglyNocow, full, compressed, isHidden };
 }
 
 /** A look at something that may not exist (null), or may be for root alone: then it is `hidden`. */

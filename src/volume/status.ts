@@ -156,6 +156,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     readOnlySubvolumes: subvolumes.readOnly,
     wronglyNocow: subvolumes.wronglyNocow,
     full: subvolumes.full,
+    compressed: subvolumes.compressed,
     databaseFiles: context.layout.entries.flatMap(({ subvolume, noCopyOnWriteFiles }) =>
       noCopyOnWriteFiles.map((file) => `${subvolume}/${file}`),
     ),

@@ -23,8 +23,9 @@ function unknownFeatures(
   return refused(device, why, lastly("use a newer kernel", device), cause);
 }
 
+/** Where nothing is changed there, the kernel now and then commits nothing, and the next mount fails as before. */
 const goBack = (device: string): string =>
-  `mount -o rescue=usebackuproot ${device} ${byHand} && umount ${byHand}, then volume up: what was written in the ` +
+  `mount -o rescue=usebackuproot ${device} ${byHand} && touch ${byHand} && umount ${byHand}, then volume up: what was written in the ` +
   "last seconds before the damage is lost";
 const copyOff = (device: string): string => `mount -o ro,rescue=all ${device} ${byHand}`;
 const noWayBack = "no mount option and no tool gets at the data then: restore a backup";

@@ -330,7 +330,7 @@ test("a stale mirror of another filesystem is left out where the primary's id is
   expect(report.verdict).toBe("damaged");
 });
 
-test("all copies damaged are hopeless, and nothing but a backup is named", async () => {
+test("all copies damaged are hopeless, and the rescue tools are named as what finds nothing", async () => {
   const box = sandbox();
   const disk = await preparedDisk(box);
   damage(disk, (image) => {
@@ -340,7 +340,7 @@ test("all copies damaged are hopeless, and nothing but a backup is named", async
   for (const repair of ["auto", "always", "never"]) {
     const report = await expectRefused(box, ["--device", disk.device, "--repair", repair], {
       code: "hopeless",
-      names: [/backup/],
+      names: [/btrfs[ -](rescue|restore)/, /backup/],
     });
     expect(report.verdict).toBe("hopeless");
   }

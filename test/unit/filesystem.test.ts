@@ -227,8 +227,9 @@ describe("a refusal names the disk and what can be done", () => {
     expectRefused(decide(verdicts.wiped), "wiped", "--repair always");
     expectRefused(decide(verdicts.ambiguous), "ambiguous", "--repair always", mirror.fsid);
   });
-  test("hopeless: a backup", () => {
-    expectRefused(decide(verdicts.hopeless), "hopeless", "restore a backup");
+  test("hopeless: a backup, and the tools that find nothing", () => {
+    const names = ["restore a backup", "super-recover", "btrfs restore", "find nothing"];
+    expectRefused(decide(verdicts.hopeless), "hopeless", ...names);
   });
   test("too small: both sizes", () => {
     const more = { sizeBytes: 50 * 1024 * 1024 };

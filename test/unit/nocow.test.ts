@@ -12,10 +12,12 @@ import {
 } from "../../src/volume/nocow.ts";
 import { fakeKernel, fileStatus } from "./support/fake-kernel.ts";
 
-/** FS_NOCOW_FL and FS_COMPR_FL of linux/fs.h */
+/** FS_NOCOW_FL, FS_COMPR_FL, FS_NOCOMP_FL and FS_NOATIME_FL of linux/fs.h */
 const nocow = 0x0080_0000;
-const compressed = 4;
-const other = 0x7fffffff & ~nocow;
+const compressed = 0x4;
+const neverCompressed = 0x400;
+const noAccessTimes = 0x80;
+const other = 0x7fffffff & ~(nocow | compressed | neverCompressed);
 
 describe("the flag is set only where it is missing, and taken off only where it is", () => {
   const directory = { kind: "directory", isInherited: false } as const;
@@ -28,6 +30,13 @@ describe("the flag is set only where it is missing, and taken off only where it 
     ["a directory with other flags only", directory, { flags: other, isEmpty: false }, "set"],
     ["a directory with the flag", directory, { flags: nocow, isEmpty: false }, "kept"],
     ["… among others", directory, { flags: nocow | 0x10, isEmpty: false }, "kept"],
+    [
+      "a directory that is compressed",
+      directory,
+      { flags: compressed, isEmpty: false },
+      "compressed",
+    ],
+    ["an empty file that never is", file, { flags: neverCompressed, isEmpty: true }, "compressed"],
     ["no file", file, null, "create"],
     ["an empty file without it", file, { flags: 0, isEmpty: true }, "set"],
     ["a file that holds something without it", file, { flags: 0, isEmpty: false }, "full"],
@@ -227,9 +236,9 @@ describe("the places of a layout", () => {
   });
 
   test("one without the flag gets it beside the flags it has", () => {
-    const { look, apply, calls } = volume({ ...allRight, "@a/one": { flags: compressed } });
+    const { look, apply, calls } = volume({ ...allRight, "@a/one": { flags: noAccessTimes } });
     expect(apply(look()).outcome).toBe("changed");
-    expect(calls).toEqual(["flags @a/one 800004"]);
+    expect(calls).toEqual(["flags @a/one 800080"]);
   });
 
   test("files that were there before the flag keep copy-on-write, and the report says so", () => {

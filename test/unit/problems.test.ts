@@ -40,6 +40,7 @@ const facts = (
   readOnlySubvolumes: [],
   wronglyNocow: [],
   full: [],
+  compressed: [],
   databaseFiles: [],
   isPartlyHidden: false,
   smallerDisk: null,
