@@ -72,6 +72,10 @@ export class SimulatedKernel implements Kernel {
     const followLast = (flags & O_NOFOLLOW) === 0;
     const place = this.#walk(path, { call: "openat2", from, followLast, resolve });
     if ((flags & O_CREAT) !== 0 && entryAt(this.world, place) === undefined) {
+      // Inside a volume only files are made, and elsewhere only images.
+      if (fd === AT_FDCWD) {
+        return this.#add(path, place, flags, createImage(this.world, place, path));
+      }
       createFile(this.world, place, path, mode);
       flags &= ~O_EXCL;
     }
