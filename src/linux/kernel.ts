@@ -130,6 +130,10 @@ export interface FileStatus {
   /** What of it takes space: holes do not. */
   readonly allocatedBytes: number;
   readonly linkCount: number;
+  /** When it was made, in seconds since 1970, to less than a microsecond; 0 where the filesystem does not know. */
+  readonly bornSeconds: number;
+  /** The same of the last change to it, its names and rights too. */
+  readonly changedSeconds: number;
   /** The filesystem the file is on. */
   readonly device: string;
   /** The device that a device node stands for. */

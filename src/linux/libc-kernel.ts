@@ -24,7 +24,7 @@ const SYS_mincore = process.arch === "arm64" ? 232 : 27;
 /** linux/openat2.h, struct open_how */
 const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
 
-/** linux/stat.h, struct statx; the mask asks for the basic fields and the mount id. */
+/** linux/stat.h, struct statx; the mask asks for the basic fields, the time of birth and the mount id. */
 const statxFields = struct(256, {
   linkCount: u32(16),
   owner: u32(20),
@@ -33,6 +33,10 @@ const statxFields = struct(256, {
   sizeBytes: u64(40),
   /** In units of 512 bytes. */
   blocks: u64(48),
+  bornSeconds: u64(80),
+  bornNanoseconds: u32(88),
+  changedSeconds: u64(96),
+  changedNanoseconds: u32(104),
   nodeMajor: u32(128),
   nodeMinor: u32(132),
   deviceMajor: u32(136),
@@ -40,6 +44,7 @@ const statxFields = struct(256, {
   mountId: u64(144),
 });
 const STATX_BASIC_STATS = 0x7ff;
+const STATX_BTIME = 0x800;
 const STATX_MNT_ID = 0x1000;
 
 /** asm-generic/statfs.h, struct statfs of 64-bit machines; counts of blocks. */
@@ -267,7 +272,7 @@ export class LibcKernel implements Kernel {
 
   statx(directory: number, path: string, flags: number): FileStatus {
     const { bytes, view } = this.#statx;
-    const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+    const mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
     this.#check(this.#libc.statx(directory, cString(path), flags, mask, bytes), "statx", path);
     // Read field by field: this is called so often that a decoder's loop would show.
     const at = statxFields.fields;
@@ -275,6 +280,9 @@ export class LibcKernel implements Kernel {
     const deviceMinor = view.getUint32(at.deviceMinor.offset, true);
     const nodeMajor = view.getUint32(at.nodeMajor.offset, true);
     const nodeMinor = view.getUint32(at.nodeMinor.offset, true);
+    const moment = (seconds: { offset: number }, nanoseconds: { offset: number }): number =>
+      Number(view.getBigInt64(seconds.offset, true)) +
+      view.getUint32(nanoseconds.offset, true) / 1e9;
     return {
       mode: view.getUint16(at.mode.offset, true),
       owner: view.getUint32(at.owner.offset, true),
@@ -282,6 +290,8 @@ export class LibcKernel implements Kernel {
       sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
       allocatedBytes: Number(view.getBigUint64(at.blocks.offset, true)) * 512,
       linkCount: view.getUint32(at.linkCount.offset, true),
+      bornSeconds: moment(at.bornSeconds, at.bornNanoseconds),
+      changedSeconds: moment(at.changedSeconds, at.changedNanoseconds),
       device: `${deviceMajor}:${deviceMinor}`,
       nodeDevice: `${nodeMajor}:${nodeMinor}`,
       mountId: Number(view.getBigUint64(at.mountId.offset, true)),

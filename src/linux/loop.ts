@@ -1,6 +1,7 @@
 import { Errno, isErrno } from "./errno.ts";
 import { listDirectory, namesIn, procPath, readLineOrNull, statOrNull, withFd } from "./files.ts";
 import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
+import { isOneFileByOverlay } from "./same-file.ts";
 import { servedFiles } from "./served-files.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -112,6 +113,24 @@ export function loopsOf(kernel: Kernel, image: FileStatus, imagePath: string): A
     if (isBackedBy(backing, image)) loops.push({ path, partial: isPartial(backing) });
   }
   return loops;
+}
+
+/**
+ * A loop device whose file is another name of the image, by way of an overlay, and that name; null when there is none.
+ * `loopsOf` does not see that.
+ */
+export function loopByOverlay(
+  kernel: Kernel,
+  imagePath: string,
+): { readonly path: string; readonly file: string } | null {
+  const servedBy = servedFiles(kernel);
+  for (const name of listDirectory(kernel, "/sys/block")) {
+    if (!name.startsWith("loop")) continue;
+    const file = readLineOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
+    if (file === null || servedBy(name) !== null) continue;
+    if (isOneFileByOverlay(kernel, imagePath, file)) return { path: `/dev/${name}`, file };
+  }
+  return null;
 }
 
 /** A loop device that is open for reading. */

@@ -3,6 +3,7 @@ import { Errno, isErrno } from "./errno.ts";
 import { namesIn, readLineOrNull, readTextOrNull } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 import { backingAt, deletedFileOf, deletedMark } from "./loop.ts";
+import { isOneFileByOverlay } from "./same-file.ts";
 import { servedFiles } from "./served-files.ts";
 
 /** Where the bytes of a block device begin. */
@@ -67,9 +68,12 @@ function placeOrNull(kernel: Kernel, name: string): Place | null {
 }
 
 function haveOneBottom(kernel: Kernel, one: Place, other: Place): boolean {
-  if (one.id !== null && other.id !== null) return one.id === other.id;
-  const path = filePathOf(kernel, one);
-  return path !== null && path === filePathOf(kernel, other);
+  const areKnown = one.id !== null && other.id !== null;
+  if (areKnown && one.id === other.id) return true;
+  if (one.loop === null || other.loop === null) return false;
+  const [path, otherPath] = [filePathOf(kernel, one), filePathOf(kernel, other)];
+  if (path === null || otherPath === null) return false;
+  return areKnown ? isOneFileByOverlay(kernel, path, otherPath) : path === otherPath;
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Kernel } from "../linux/kernel.ts";
 import { isOpenForWriting } from "../linux/leases.ts";
 import { ownProcessId } from "../linux/processes.ts";
 import { VolumeError } from "./error.ts";
+import { assertNoSwap } from "./in-use.ts";
 import { isForWriting, openerOf, type OpenFileTest, unseen } from "./openers.ts";
 
 /**
@@ -27,6 +28,8 @@ export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
   if (seen === null && openerOf(kernel, file, isDeclaredReader) !== null) return;
   const isSure = seen !== null && seen.pid !== ownProcessId(kernel);
   if (!isSure && remote.includes(kernel.fstatfs(fd).magic)) return;
+  // The kernel itself has open what it swaps to.
+  assertNoSwap(kernel, path, file);
   const { text, pid } = seen ?? unseen;
   const end = pid === null ? "" : `, or end it: kill ${pid}`;
   throw new VolumeError("busy", `${path} is in use: ${text} has it open for writing`, {

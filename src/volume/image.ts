@@ -15,7 +15,13 @@ import {
   O_RDWR,
 } from "../linux/kernel.ts";
 import { isOpenFolder, isOurOwn } from "../linux/links.ts";
-import { type AttachedLoop, attachLoop, loopsOf, loopsOfDeleted } from "../linux/loop.ts";
+import {
+  type AttachedLoop,
+  attachLoop,
+  loopByOverlay,
+  loopsOf,
+  loopsOfDeleted,
+} from "../linux/loop.ts";
 import type { Progress } from "./context.ts";
 import { type Disk, fileDisk } from "./disk.ts";
 import { VolumeError } from "./error.ts";
@@ -161,6 +167,20 @@ function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null
   return loop?.path ?? null;
 }
 
+/** Throws `busy` when an image is attached by another name that it has in, or below, an overlay. */
+function assertNoOtherName(kernel: Kernel, image: number, path: string): void {
+  const loop = loopByOverlay(kernel, procPath(image));
+  if (loop === null) return;
+  const { file } = loop;
+  throw new VolumeError(
+    "busy",
+    `the image ${path} is attached to ${loop.path} already, as ${file}: one is the other's name on an overlay`,
+    {
+      hint: `use that name: --image ${shellWord(file)}; or detach it first: losetup -d ${loop.path}`,
+    },
+  );
+}
+
 /** The size to give the image, which never gets smaller. */
 export function decideImageBytes(
   fileBytes: number,
@@ -257,6 +277,7 @@ export function openImage(kernel: Kernel, request: ImageRequest): OpenImage {
       noteOpenFolder(kernel, fd, request.note);
       const wantedBytes = decideImageBytes(fileBytes, request);
       const loopPath = loopPathOf(loopsOf(kernel, status, path), path);
+      if (loopPath === null) assertNoOtherName(kernel, fd, path);
       done = true;
       const isDeleted = false;
       return { path, fd, fileBytes, wantedBytes, created: isNew, loopPath, isDeleted };

@@ -33,9 +33,17 @@ const boot = [
     "loop",
     "mountinfo",
   ].map(inLinux),
-  ...["deadline", "escapes", "links", "place", "processes", "served-files", "struct", "text"].map(
-    inLinux,
-  ),
+  ...[
+    "deadline",
+    "escapes",
+    "links",
+    "place",
+    "processes",
+    "same-file",
+    "served-files",
+    "struct",
+    "text",
+  ].map(inLinux),
   ...["blank", "capacity", "cmdline", "context", "device", "disk", "error"].map(inVolume),
   ...[
     "answering",

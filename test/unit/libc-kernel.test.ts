@@ -93,6 +93,8 @@ describeWhere(onLinux ? null : "Linux", "the system calls that need no privilege
         sizeBytes: 12,
         linkCount: 1,
       });
+      expect(status.bornSeconds).toBeCloseTo(Number(theirs.birthtimeNs) / 1e9, 5);
+      expect(status.changedSeconds).toBeCloseTo(Number(theirs.ctimeNs) / 1e9, 5);
       const [major = "", minor = ""] = status.device.split(":");
       const { dev } = lstatSync(path);
       expect([Number(major), Number(minor)]).toEqual([

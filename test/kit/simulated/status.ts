@@ -33,6 +33,8 @@ export function statusOf(
     linkCount: image?.linkCount ?? 1,
     device: world.filesystems.get(filesystem)?.device ?? deviceOf(filesystem),
     nodeDevice: entry.kind === "block" ? entry.device : "0:0",
+    bornSeconds: 0,
+    changedSeconds: 0,
     mountId: place.mount.id,
   };
 }

@@ -26,6 +26,8 @@ export const fileStatus = (values: Partial<FileStatus> = {}): FileStatus => ({
   sizeBytes: 0,
   allocatedBytes: 0,
   linkCount: 1,
+  bornSeconds: 0,
+  changedSeconds: 0,
   device: "0:40",
   nodeDevice: "0:0",
   mountId: 1,
