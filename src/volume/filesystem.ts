@@ -185,7 +185,7 @@ function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
 export function assertNoSeed(device: string, superblock: Superblock): void {
   if (!isSeed(superblock)) return;
   throw new VolumeError("read-only", `${device} is a seed device, which is never written to`, {
-    hint: `choose another disk; to make it writable, if nothing grew from it: btrfstune -S 0 ${device}`,
+    hint: `choose another disk; to make it writable, if nothing grew from it and it is not mounted: btrfstune -S 0 ${shellWord(device)}`,
   });
 }
 

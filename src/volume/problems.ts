@@ -1,7 +1,9 @@
+import type { Mount } from "../linux/mountinfo.ts";
 import { type ErrorCode, unknownHealth } from "./error.ts";
 import { type HostSpace, isFull, isTooSmall, spaceHint, spaceText } from "./host-space.ts";
 import { compressedHint, compressedText } from "./nocow.ts";
 import type { Deviation } from "./options-in-force.ts";
+import { shellWord } from "./shell-word.ts";
 import { sizeText } from "./size.ts";
 import type { Status } from "./status-report.ts";
 import type { Compressed } from "./status-subvolumes.ts";
@@ -73,6 +75,11 @@ export interface HealthFacts {
   readonly isPartlyHidden: boolean;
   /** Of a disk that has become smaller than its mounted filesystem. */
   readonly smallerDisk: Words | null;
+  /** Where the filesystem can be reached now; null where it is not mounted. */
+  readonly mountPath: string | null;
+  /** Where the whole of it belongs. */
+  readonly wholePath: string;
+  readonly readOnlyMounts: readonly Pick<Mount, "path" | "options" | "superOptions">[];
   /** Mount options that are not as the volume's own mounts have them. */
   readonly deviations: readonly Deviation[];
 }
@@ -92,18 +99,32 @@ const critical = (code: Problem["code"], message: string, hint: string): readonl
   { code, level: "critical", message, hint },
 ];
 
-const readOnly: Find = ({ status }) => {
+/** A remount makes the filesystem writable and the mount that it names; each other one has to be named, too. */
+function writableAgain(mounts: HealthFacts["readOnlyMounts"]): string {
+  const whole = mounts.find(({ superOptions }) => superOptions.includes("ro"));
+  const single = mounts.filter((mount) => mount !== whole && mount.options.includes("ro"));
+  const commands = [
+    ...(whole === undefined ? [] : [`mount -o remount,rw ${shellWord(whole.path)}`]),
+    ...single.map(({ path }) => `mount -o remount,bind,rw ${shellWord(path)}`),
+  ];
+  return `to make it writable again: ${commands.join(" && ")}`;
+}
+
+const readOnly: Find = ({ status, refusal, readOnlyMounts }) => {
   if (status.forcedReadOnly === true) {
     return critical(
       "forced-read-only",
       "THE KERNEL HAS MADE THE VOLUME READ-ONLY AFTER AN ERROR: nothing is saved any more, though " +
         "programs may not notice",
-      "see dmesg; stop the daemons, then: volume down, volume up",
+      "see dmesg for the reason, and mend that; stop the daemons, then: volume down, volume up",
     );
   }
-  return status.readOnly === true
-    ? critical("read-only", "the volume is mounted read-only", "unmount it, then: volume up")
-    : [];
+  if (status.readOnly !== true) return [];
+  if (refusal?.code === "read-only") {
+    return critical("read-only", refusal.message, refusal.hint ?? "volume plan says more");
+  }
+  const hint = writableAgain(readOnlyMounts);
+  return critical("read-only", "the volume is mounted read-only", hint);
 };
 
 const smallerDisk: Find = ({ smallerDisk: words }) =>
@@ -125,7 +146,7 @@ const full: Find = ({
     ? critical(
         "full",
         "the volume is full",
-        "remove images or volumes, or give the disk more space",
+        "remove images or volumes; or make the disk larger, then: volume up",
       )
     : [];
 
@@ -149,7 +170,7 @@ const largerDisk: Find = ({ status: { bytes } }) =>
       )
     : [];
 
-const superblockCopies: Find = ({ status: { superblocks, verdict } }) => {
+const superblockCopies: Find = ({ status: { superblocks, verdict }, mountPath, wholePath }) => {
   const bad = superblocks.filter(({ state }) => state !== "valid");
   // Of any other verdict the superblock is what is wrong, and it is said there.
   if (bad.length === 0 || (verdict !== "btrfs" && verdict !== "mounted")) return [];
@@ -157,15 +178,23 @@ const superblockCopies: Find = ({ status: { superblocks, verdict } }) => {
   return warning(
     "superblock-copy",
     `not every copy of the superblock is good: ${which.join(", ")}`,
-    "once it is mounted: btrfs scrub start",
+    mountPath === null
+      ? `volume up, then: btrfs scrub start -B ${shellWord(wholePath)}`
+      : `to write it anew: btrfs scrub start -B ${shellWord(mountPath)}`,
   );
 };
 
-const diskErrors: Find = ({ status: { errors } }) => {
+const diskErrors: Find = ({ status: { errors }, mountPath, wholePath }) => {
   const counted = Object.entries(errors ?? {}).filter(([, count]) => count > 0);
   if (counted.length === 0) return [];
   const text = counted.map(([kind, count]) => `${count} ${kind}`).join(", ");
-  return warning("disk-errors", `the disk has had errors (${text})`, "check it, and keep a backup");
+  const path = shellWord(mountPath ?? wholePath);
+  return warning(
+    "disk-errors",
+    `the disk has had errors (${text})`,
+    `keep a backup; to see in dmesg which files are damaged, and to mend what has a second copy: btrfs scrub start -B ${path}; ` +
+      `once that finds none, to count anew: btrfs device stats --reset ${path}`,
+  );
 };
 
 const readOnlySubvolumes: Find = (facts) =>

@@ -19,7 +19,7 @@ import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookInside } from "./status-live.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
-import { assertMountable, policiesOf } from "./survey.ts";
+import { assertMountable, assertNoMountedSeed, policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { uuidOnDisk } from "./uuid.ts";
 import { hasSeveralDevices, judge, type Verdict } from "./verdict.ts";
@@ -162,6 +162,9 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
     ),
     isPartlyHidden: isHidden || subvolumes.isHidden,
     smallerDisk: live === null || mount === null ? null : smallerDisk(live.capacity, mount.path),
+    mountPath: mount?.path ?? null,
+    wholePath: whole.path,
+    readOnlyMounts: shown.filter(isReadOnly),
     deviations: deviationsOf(context.layout, own, mounted),
   });
   return { ...seen, ...health, notes: context.recorder.notes };
@@ -260,6 +263,7 @@ function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeEr
       format: source.mayBeFormatted ? format : "never",
       repair,
     });
+    if (verdict.kind === "mounted") assertNoMountedSeed(source);
     if (verdict.kind === "btrfs") assertMountable(context.kernel, source, verdict.superblock, true);
     return null;
   } catch (error) {

@@ -173,7 +173,7 @@ export function assertMountable(
  * The superblock of a mounted filesystem is not judged, for it is being written; but the kernel never writes to
  * a seed device, which another filesystem may have grown from and now have in use.
  */
-function assertNoMountedSeed({ disk, path }: Source): void {
+export function assertNoMountedSeed({ disk, path }: Source): void {
   const block = readOrNull(disk, primaryOffset, superblockBytes);
   if (block === null || block.length < superblockBytes) return;
   const superblock = parseSuperblock(block);

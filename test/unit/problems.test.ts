@@ -46,6 +46,9 @@ const facts = (
   smallerDisk: null,
   hostSpace: null,
   deletion: null,
+  mountPath: "/raw",
+  wholePath: "/raw",
+  readOnlyMounts: [],
   deviations: [],
   ...others,
 });
