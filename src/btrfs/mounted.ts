@@ -30,6 +30,13 @@ export function mountedDevices(kernel: Kernel): readonly string[] {
   return names;
 }
 
+/**
+ * How many devices a mounted filesystem has, those that are missing with them; the target of a running
+ * `btrfs replace`, which has the id 0, is none yet. Linux 5.6, /sys/fs/btrfs/UUID/devinfo
+ */
+export const deviceCount = (kernel: Kernel, uuid: string): number =>
+  namesIn(kernel, `${sysfs}/${uuid}/devinfo`).filter((id) => id !== "0").length;
+
 /** False once the last mount of the filesystem is gone, in every namespace. */
 export const isMounted = (kernel: Kernel, uuid: string): boolean =>
   statOrNull(kernel, `${sysfs}/${uuid}`) !== null;

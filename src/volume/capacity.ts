@@ -17,6 +17,18 @@ export interface CapacityFacts {
   readonly isReplacing: boolean;
 }
 
+/** Of a mounted filesystem. */
+export const severalDevices = (path: string, count: bigint | number): VolumeError =>
+  new VolumeError(
+    "multi-device",
+    `${path} is one of ${count} devices of a Btrfs: not a data volume`,
+    {
+      hint:
+        "choose another disk; if the other one was added to this, take it away again where this is mounted: " +
+        "btrfs device remove OTHER FOLDER",
+    },
+  );
+
 /**
  * Asks the mounted filesystem; throws `multi-device` when it has more than one. `knownBytes` is the size of the
  * device, null where it cannot be seen: then the filesystem is taken to fit it.
@@ -33,13 +45,7 @@ export function lookAtCapacity(
   // While it is replaced, a device counts twice.
   const [device, ...others] = devices.filter(({ deviceId }) => deviceId !== replaceTargetId);
   if (device === undefined || others.length > 0 || BigInt(devices.length) !== deviceCount) {
-    throw new VolumeError(
-      "multi-device",
-      `${path} is one of ${deviceCount} devices of a Btrfs: not a data volume`,
-      {
-        hint: "choose another disk; if the other one was added to this: mount it by hand, then btrfs device remove",
-      },
-    );
+    throw severalDevices(path, deviceCount);
   }
   const isReplacing = devices.length > 1;
   const { totalBytes: usedBytes, deviceId } = device;

@@ -17,7 +17,7 @@ import { openSource, type Source } from "./source.ts";
 import { assertGone, takeAway } from "./take-away.ts";
 import { firstBusy } from "./unmounting.ts";
 import { unsaved } from "./unsaved.ts";
-import { uuidOnDisk } from "./uuid.ts";
+import { uuidAtRest, uuidOnDisk } from "./uuid.ts";
 
 /** The last reference to a loop device may go a moment after it was detached. */
 const settleMs = 500;
@@ -77,6 +77,7 @@ function takeDown(context: Context, source: Source): void {
     if (uuid === null) {
       assertNothingMounted(context, source, site);
       noteOtherDisk(context, site);
+      recorder.uuid = uuidAtRest(source.disk);
       recorder.set("unmount", { outcome: "kept", detail: "nothing is mounted" });
       return;
     }

@@ -19,7 +19,7 @@ import { nothing, type Status, type VolumeState } from "./status-report.ts";
 import { lookInside } from "./status-live.ts";
 import { lookAtSubvolumes } from "./status-subvolumes.ts";
 import { type CopyReport, countOrNull, lookAtCopies } from "./superblocks.ts";
-import { assertMountable, assertNoMountedSeed, policiesOf } from "./survey.ts";
+import { assertMountable, assertNoMountedSeed, assertOneDevice, policiesOf } from "./survey.ts";
 import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { uuidOnDisk } from "./uuid.ts";
 import { hasSeveralDevices, judge, type Verdict } from "./verdict.ts";
@@ -148,7 +148,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   const health = healthOf({
     status: seen,
     refusal: absence ?? disk?.refusal ?? null,
-    stranger: inside instanceof VolumeError ? inside : null,
+    stranger: inside instanceof VolumeError ? inside : strangerOf(disk),
     twin: disk?.twin ?? null,
     keptBy: living !== null && mounted.length === 0 ? keepersOf(kernel, living).text : null,
     deletion: source?.deletion() ?? null,
@@ -169,6 +169,10 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   });
   return { ...seen, ...health, notes: context.recorder.notes };
 }
+
+/** Of a filesystem that is mounted where it cannot be looked into. */
+const strangerOf = (disk: DiskFacts | null): VolumeError | null =>
+  disk?.mountedUuid != null && disk.refusal?.code === "multi-device" ? disk.refusal : null;
 
 /** Without the disk only the mounted filesystem can be asked. */
 const uuidOfView = (kernel: Kernel, view: number | null): string | null =>
@@ -263,7 +267,10 @@ function refusalOf(context: Context, source: Source, verdict: Verdict): VolumeEr
       format: source.mayBeFormatted ? format : "never",
       repair,
     });
-    if (verdict.kind === "mounted") assertNoMountedSeed(source);
+    if (verdict.kind === "mounted") {
+      assertNoMountedSeed(source);
+      assertOneDevice(context.kernel, source, verdict.uuid);
+    }
     if (verdict.kind === "btrfs") assertMountable(context.kernel, source, verdict.superblock, true);
     return null;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { isBtrfsLoaded } from "../btrfs/mounted.ts";
+import { deviceCount, isBtrfsLoaded } from "../btrfs/mounted.ts";
 import {
   isSeed,
   isValidCopy,
@@ -12,6 +12,7 @@ import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { procPath } from "../linux/files.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Extent } from "./blank.ts";
+import { severalDevices } from "./capacity.ts";
 import { cmdlineChoice } from "./cmdline.ts";
 import type { Context } from "./context.ts";
 import { assertNotDeleted } from "./deleted-image.ts";
@@ -42,7 +43,16 @@ export function survey(context: Context, source: Source): Survey {
   const action = recorder.in("filesystem", () => decide(context, source, verdict));
   recorder.set("filesystem", { outcome: "kept", detail: `${verdict.kind}, not touched` });
   const places = recorder.in("mountpoints", () => lookAtPlaces(context, source, verdict));
+  if (verdict.kind === "mounted" && places.missing.has(places.whole)) {
+    recorder.in("filesystem", () => assertOneDevice(context.kernel, source, verdict.uuid));
+  }
   return { verdict, action, places };
+}
+
+/** A filesystem that somebody has mounted is not ours to make subvolumes in. Of one that is up, the kernel tells later. */
+export function assertOneDevice(kernel: Kernel, { path }: Source, uuid: string): void {
+  const count = deviceCount(kernel, uuid);
+  if (count > 1) throw severalDevices(path, count);
 }
 
 /** Asked before anything on the disk is: who has it, and whether it can go on being a disk. */

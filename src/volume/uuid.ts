@@ -1,4 +1,11 @@
 import { isTemporary } from "../btrfs/mounted.ts";
+import {
+  isValidCopy,
+  parseSuperblock,
+  primaryOffset,
+  superblockBytes,
+} from "../btrfs/superblock.ts";
+import { SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import type { Disk } from "./disk.ts";
 import { lookAtCopies } from "./superblocks.ts";
@@ -17,6 +24,19 @@ export function uuidOnDisk(
   const uuid = lookAtCopies(disk).newest?.fsid ?? mountedUuid;
   noteTemporary(uuid, mountedUuid, note);
   return uuid;
+}
+
+/** The same of a disk that is not mounted; null where its first superblock is none, or cannot be read. */
+export function uuidAtRest(disk: Disk): string | null {
+  try {
+    const block = disk.read(primaryOffset, superblockBytes);
+    if (block.length < superblockBytes) return null;
+    const superblock = parseSuperblock(block);
+    return isValidCopy(superblock, primaryOffset) ? superblock.fsid : null;
+  } catch (error) {
+    if (error instanceof SystemError) return null;
+    throw error;
+  }
 }
 
 export function noteTemporary(

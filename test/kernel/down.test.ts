@@ -260,3 +260,12 @@ test("a size that is asked for is not said to be the size of the disk", async ()
   expect(report.bytes).toBe(GiB);
   expect(report.steps[0]?.detail).toContain("1 GiB");
 });
+
+test("of a disk that is not mounted, the report has the UUID that stands on it", async () => {
+  const box = sandbox();
+  const { device, uuid } = await mountedVolume(box);
+  await down(box, "--device", device);
+  expect(await down(box, "--device", device)).toMatchObject({ outcome: "unchanged", uuid });
+  const blank = box.disk(GiB);
+  expect(await down(box, "--device", blank.device)).toMatchObject({ uuid: null });
+});

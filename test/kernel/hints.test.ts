@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, fails, plan, up, volume } from "../kit/agent.ts";
 import { command, tool, tryCommand } from "../kit/command.ts";
@@ -118,6 +118,33 @@ test("a Btrfs that really has two devices is refused, whatever its superblock sa
   await fails(volume(box, "plan", args), "multi-device");
   edited(one, (block) => block.writeBigUInt64LE(7n, at.numDevices));
   await fails(volume(box, "up", args), "multi-device");
+});
+
+test("a Btrfs of two devices that somebody has mounted is refused as well, and stays as it is", async () => {
+  const box = sandbox();
+  const [one, two] = [box.disk(GiB), box.disk(GiB)];
+  command("mkfs.btrfs", "--quiet", "--data", "single", one.device, two.device);
+  const top = box.mount(one.device, "elsewhere");
+  const args = ["--device", one.device];
+  const { hint } = await fails(volume(box, "plan", args), "multi-device");
+  const { report } = await fails(volume(box, "up", args), "multi-device");
+  expect(report.steps.map(({ step }) => step)).not.toContain("mount");
+  expect((await status(box, args)).problems).toContainEqual(
+    expect.objectContaining({ code: "multi-device", hint }),
+  );
+  expect(readdirSync(top)).toBeEmpty();
+});
+
+test("a second device that was added to a volume: taking it away again helps, as the hint says", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const other = box.disk(GiB);
+  command("btrfs", "device", "add", "-f", other.device, rawOf(box));
+  const { hint } = await fails(volume(box, "up", ["--device", device]), "multi-device");
+  const line = hint.slice(hint.indexOf("btrfs device remove"));
+  command("bash", "-c", line.replace("OTHER", other.device).replace("FOLDER", rawOf(box)));
+  expect((await up(box, "--device", device)).outcome).toBe("unchanged");
 });
 
 test("a filesystem whose superblock gives it too few bytes", async () => {
