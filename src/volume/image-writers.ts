@@ -1,10 +1,19 @@
-import { statFd } from "../linux/files.ts";
-import type { Kernel } from "../linux/kernel.ts";
+import { readTextOrNull, statFd } from "../linux/files.ts";
+import { type FileStatus, isBlockDevice, type Kernel } from "../linux/kernel.ts";
 import { isOpenForWriting } from "../linux/leases.ts";
+import { overlapsOf } from "../linux/place.ts";
 import { ownProcessId } from "../linux/processes.ts";
+import type { OpenDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { assertNoSwap } from "./in-use.ts";
-import { isForWriting, openerOf, type OpenFileTest, unseen } from "./openers.ts";
+import {
+  isForWriting,
+  type Opener,
+  openerOf,
+  openerOfAny,
+  type OpenFileTest,
+  unseen,
+} from "./openers.ts";
 
 /**
  * linux/magic.h: NFS, CIFS, SMB2, 9p, Ceph, FUSE, AFS. There a lease is also denied because a server does not allow
@@ -30,9 +39,30 @@ export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
   if (!isSure && remote.includes(kernel.fstatfs(fd).magic)) return;
   // The kernel itself has open what it swaps to.
   assertNoSwap(kernel, path, file);
-  const { text, pid } = seen ?? unseen;
+  throw writtenTo(path, seen ?? unseen);
+}
+
+/** The same of a block device ("vdb") and what shows bytes of it too, and of the file behind it, where it has one. */
+export function assertNoDiskWriter(
+  kernel: Kernel,
+  { path, name, nodeDevice }: Pick<OpenDevice, "path" | "name" | "nodeDevice">,
+  file: FileStatus | null,
+): void {
+  const others = overlapsOf(kernel, name).map((overlap) =>
+    readTextOrNull(kernel, `/sys/class/block/${overlap.name}/dev`),
+  );
+  const nodes = new Set([nodeDevice, ...others]);
+  const isPartOfIt = (status: FileStatus): boolean =>
+    isBlockDevice(status)
+      ? nodes.has(status.nodeDevice)
+      : file !== null && status.inode === file.inode && status.device === file.device;
+  const seen = openerOfAny(kernel, isPartOfIt, isForWriting);
+  if (seen !== null) throw writtenTo(path, seen);
+}
+
+function writtenTo(path: string, { text, pid }: Opener): VolumeError {
   const end = pid === null ? "" : `, or end it: kill ${pid}`;
-  throw new VolumeError("busy", `${path} is in use: ${text} has it open for writing`, {
+  return new VolumeError("busy", `${path} is in use: ${text} has it open for writing`, {
     hint: `wait until it is done${end}; then run the command again`,
   });
 }

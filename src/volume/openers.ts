@@ -41,7 +41,19 @@ export function openerText(kernel: Kernel, pid: string): string {
 const lookMs = 1500;
 
 /** The first process that has a file open in such a way, ourselves last; null when none can be seen. */
-export function openerOf(kernel: Kernel, file: FileStatus, isMeant: OpenFileTest): Opener | null {
+export const openerOf = (
+  kernel: Kernel,
+  { inode, device }: FileStatus,
+  isMeant: OpenFileTest,
+): Opener | null =>
+  openerOfAny(kernel, (found) => found.inode === inode && found.device === device, isMeant);
+
+/** The same of one of several files, or of the devices that nodes stand for. */
+export function openerOfAny(
+  kernel: Kernel,
+  isOneOf: (file: FileStatus) => boolean,
+  isMeant: OpenFileTest,
+): Opener | null {
   const until = new Deadline(kernel, lookMs);
   const self = ownProcessId(kernel);
   const others = processIds(kernel).filter((pid) => pid !== self);
@@ -50,7 +62,7 @@ export function openerOf(kernel: Kernel, file: FileStatus, isMeant: OpenFileTest
       (pid) =>
         pid !== "" &&
         !until.isOver &&
-        folders(pid).some((folder) => hasOpen(kernel, folder, file, isMeant, until)),
+        folders(pid).some((folder) => hasOpen(kernel, folder, isOneOf, isMeant, until)),
     );
   // Threads have one table of files together, unless one took its own.
   const pid =
@@ -62,13 +74,13 @@ export function openerOf(kernel: Kernel, file: FileStatus, isMeant: OpenFileTest
 function hasOpen(
   kernel: Kernel,
   folder: string,
-  { inode, device }: FileStatus,
+  isOneOf: (file: FileStatus) => boolean,
   isMeant: OpenFileTest,
   until: Deadline,
 ): boolean {
   const isThis = (name: string): boolean => {
     const found = lookAt(kernel, `${folder}/fd/${name}`);
-    if (found?.inode !== inode || found.device !== device) return false;
+    if (found === null || !isOneOf(found)) return false;
     const info = readTextOrNull(kernel, `${folder}/fdinfo/${name}`);
     return info !== null && isMeant(info);
   };

@@ -41,7 +41,7 @@ import {
   withFolder,
 } from "./image.ts";
 import { lockedBy, lockedError } from "./image-locks.ts";
-import { assertNoWriter } from "./image-writers.ts";
+import { assertNoDiskWriter, assertNoWriter } from "./image-writers.ts";
 import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { loopDisk } from "./loop-disk.ts";
@@ -159,6 +159,17 @@ export class Source {
     const image = this.#image;
     if (image === null || image.fd === null || this.#device !== null) return;
     assertNoWriter(this.#kernel, image.fd, image.path);
+  }
+
+  /**
+   * Throws `busy` while somebody writes to a disk that is to be formatted, or to the file that it shows. (No lock and no
+   * claim tells of `dd`; all processes are asked, which a warm boot need not wait for.)
+   */
+  assertNoDiskWriter(): void {
+    const device = this.#device;
+    if (device === null) return;
+    const file = withBackingFile(this.#kernel, device, (fd) => statFd(this.#kernel, fd));
+    assertNoDiskWriter(this.#kernel, device, file);
   }
 
   /** Who has it open under a lock that is not a run of ours, as a virtual machine has; null when nobody. */

@@ -137,6 +137,7 @@ export function decide(context: Context, source: Source, verdict: Verdict): File
   });
   if (action.kind === "format") {
     assertRoom(source.hostSpace());
+    source.assertNoDiskWriter();
     findMkfs(kernel);
     assertBtrfsInKernel(context);
     assertMountOptions(kernel, context.layout);

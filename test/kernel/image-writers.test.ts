@@ -63,6 +63,46 @@ test.each(["blank", "prepared"].flatMap((kind) => writers.map((one) => [kind, ..
   },
 );
 
+test.each([
+  ["a blank disk that a program writes to", (box: Sandbox) => box.disk(GiB)],
+  [
+    "a disk of something unknown that a program writes to",
+    (box: Sandbox) => {
+      const disk = box.disk(GiB);
+      writeAt(disk.image, 5000, Buffer.from("x"));
+      return disk;
+    },
+  ],
+])("%s, or to the file that it shows, is not formatted", async (_, make) => {
+  const box = sandbox();
+  const disk = make(box);
+  const before = fingerprint(disk.image);
+  for (const path of [disk.device, disk.image]) {
+    const writer = await running(box, `f = os.open(${JSON.stringify(path)}, os.O_WRONLY)`);
+    for (const verb of ["plan", "up"] as const) {
+      const args = ["--device", disk.device, "--format", "any"];
+      const { message, hint } = await fails(volume(box, verb, args), "busy");
+      expect(message).toContain(`process ${writer.pid} (python3) of root has it open for writing`);
+      expect(hint).toContain(`kill ${writer.pid}`);
+    }
+    writer.kill("SIGKILL");
+    await writer.exited;
+  }
+  expect(fingerprint(disk.image)).toBe(before);
+  const reader = await running(box, `f = os.open(${JSON.stringify(disk.device)}, os.O_RDONLY)`);
+  await up(box, "--device", disk.device, "--format", "any");
+  reader.kill("SIGKILL");
+});
+
+test("a disk is not formatted while a program writes to another device with its bytes", async () => {
+  const box = sandbox();
+  const disk = box.disk(GiB);
+  const part = box.attach(disk.image, "--offset", String(100 * MiB));
+  await running(box, `f = os.open(${JSON.stringify(part)}, os.O_RDWR)`);
+  const { message } = await fails(volume(box, "up", ["--device", disk.device]), "busy");
+  expect(message).toContain(disk.device);
+});
+
 test("an image of which only a memory map for writing is left is busy", async () => {
   const box = sandbox();
   const image = box.image(GiB);
