@@ -45,7 +45,10 @@ export interface FilesystemFacts {
   /** It is a file, given as an image. */
   readonly isFile?: boolean;
   readonly verdict: Verdict;
-  /** The mirror of a repair really has several devices: its superblock alone may be wrong, and the kernel mends that. */
+  /**
+   * The mirror of a repair really has several devices: its superblock alone may be wrong, and the kernel mends that.
+   * Where nobody has counted them, the superblock is believed.
+   */
   readonly hasSeveralDevices?: boolean;
   readonly format: FormatPolicy;
   /** How it would be formatted. */
@@ -172,8 +175,8 @@ function refusal({
 
 /** The rebuilt filesystem must fit this disk as any other must. */
 function assertUsable(facts: FilesystemFacts, mirror: Superblock): void {
-  const { sizeBytes, bytesNow = sizeBytes, hasSeveralDevices = false } = facts;
-  if (hasSeveralDevices) {
+  const { sizeBytes, bytesNow = sizeBytes } = facts;
+  if (facts.hasSeveralDevices ?? mirror.deviceCount > 1n) {
     throw refusal({ ...facts, verdict: { kind: "multi-device", superblock: mirror } });
   }
   if (mirror.deviceBytes > BigInt(bytesNow)) {

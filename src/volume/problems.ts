@@ -170,10 +170,17 @@ const largerDisk: Find = ({ status: { bytes } }) =>
       )
     : [];
 
-const superblockCopies: Find = ({ status: { superblocks, verdict }, mountPath, wholePath }) => {
+const superblockCopies: Find = ({
+  status: { superblocks, verdict },
+  mountPath,
+  wholePath,
+  refusal,
+}) => {
   const bad = superblocks.filter(({ state }) => state !== "valid");
   // Of any other verdict the superblock is what is wrong, and it is said there.
   if (bad.length === 0 || (verdict !== "btrfs" && verdict !== "mounted")) return [];
+  // Of a disk that does not come up, that is what to mend first.
+  if (mountPath === null && refusal !== null) return [];
   const which = bad.map(({ offset, state }) => `the one at ${sizeText(offset)} is ${state}`);
   return warning(
     "superblock-copy",

@@ -7,7 +7,14 @@ import { command, tool, tryCommand } from "../kit/command.ts";
 import { copySparse, flipByte, flush, GiB, MiB, nonZeroBlocks, zeroAt } from "../kit/image.ts";
 import { type Disk, type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { status } from "../kit/status.ts";
-import { at, editSuperblock, MIRROR, PRIMARY, superblockFacts } from "../kit/superblock.ts";
+import {
+  at,
+  editSuperblock,
+  MIRROR,
+  PRIMARY,
+  readSuperblock,
+  superblockFacts,
+} from "../kit/superblock.ts";
 import { addressInSuperblock, damageBlock, hasBlock, rootAddress } from "../kit/trees.ts";
 import {
   checkFilesystem,
@@ -179,31 +186,53 @@ test("a btrfstune that was stopped while it changed the UUID", async () => {
   await comesUp(box, disk);
 });
 
+test("a btrfstune -m that was stopped: no tool of btrfs-progs 6.2 goes on, and the way to start anew helps", async () => {
+  const box = sandbox();
+  const disk = await preparedDisk(box);
+  const change = [tool("btrfstune"), "-f", "-m", disk.device];
+  const kill = ["--trace=pwrite64", "--inject=pwrite64:signal=KILL:when=8"];
+  expect(tryCommand("strace", ...kill, ...change).exitCode).not.toBe(0);
+  flush(disk.device);
+  expect(readSuperblock(disk.image).readBigUInt64LE(at.flags)).toBe(1n | (1n << 36n));
+  const told = await refusal(box, disk);
+  expect(told.message).toContain("metadata UUID");
+  expect(told.hint).toContain("btrfstune -f -m");
+  if (/v6\.2\b/.test(command("btrfs", "--version"))) {
+    expect(tryCommand("btrfstune", ...change.slice(1)).exitCode).not.toBe(0);
+    expect(told.hint).toContain("of btrfs-progs 6.14 or later");
+  }
+  await startsAnew(box, disk, told);
+});
+
 test.each([
-  [35n, "btrfstune -f -u"],
-  [36n, "btrfstune -f -m"],
   [38n, "btrfstune --convert-to-block-group-tree"],
   [39n, "btrfstune --csum"],
   [40n, "btrfstune --csum"],
-])("an unfinished btrfstune (super flag %i) is told before anything is tried", async (bit, how) => {
-  const box = sandbox();
-  const disk = edited(await preparedDisk(box), (block) =>
-    block.writeBigUInt64LE(1n | (1n << bit), at.flags),
-  );
-  const { message, hint } = await refusal(box, disk);
-  expect(message).toContain("btrfstune was interrupted");
-  expect(hint).toContain(how);
-  expect(hint).not.toContain("rescue");
-});
+])(
+  "super flag %s, forged, for btrfs-progs 6.2 cannot set it: the words, and the way to start anew",
+  async (bit, how) => {
+    const box = sandbox();
+    const disk = edited(await preparedDisk(box), (block) =>
+      block.writeBigUInt64LE(1n | (1n << bit), at.flags),
+    );
+    const told = await refusal(box, disk);
+    expect(told.message).toContain("btrfstune was interrupted");
+    expect(told.hint).toContain(how);
+    expect(told.hint).not.toContain("rescue");
+    await startsAnew(box, disk, told);
+  },
+);
 
-test("sectors that this kernel does not mount, with the sizes that it does", async () => {
+test("sectors that this kernel does not mount: the sizes that it does, and the way to start anew", async () => {
   const box = sandbox();
   const disk = box.disk(GiB);
   command("mkfs.btrfs", "--quiet", "--sectorsize", "16K", disk.device);
   flush(disk.device);
-  const { message, hint } = await refusal(box, disk, "unsupported");
-  expect(message).toMatch(/16384 bytes.*4096/);
-  expect(hint).not.toContain("rescue");
+  const told = await refusal(box, disk, "unsupported");
+  expect(told.message).toMatch(/16384 bytes.*4096/);
+  expect(told.hint).toContain("a kernel with pages of 16384 bytes");
+  expect(told.hint).not.toContain("rescue");
+  await startsAnew(box, disk, told);
 });
 
 /** A volume in the midst of a `btrfs replace`; it is so slow that it outlasts the test. */
