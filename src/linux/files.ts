@@ -76,6 +76,42 @@ export function readTextOrNull(kernel: Kernel, path: string): string | null {
   }
 }
 
+/** What a file of /proc begins with, of which the rest may be as long as a user likes; null when there is none. */
+export function headOrNull(kernel: Kernel, path: string): string | null {
+  for (const piece of linesOrNone(kernel, path)) return piece;
+  return null;
+}
+
+const pieceBytes = 16 * 1024;
+const newline = 10;
+
+/**
+ * Some whole lines of a file of /proc after the other; none of a file that is not there or may not be read. A line
+ * that is longer than a piece comes in two.
+ */
+export function* linesOrNone(kernel: Kernel, path: string): Generator<string, void, undefined> {
+  try {
+    const fd = kernel.open(path, O_RDONLY);
+    try {
+      const buffer = new Uint8Array(new ArrayBuffer(pieceBytes));
+      for (let kept = 0; ; ) {
+        const count = kernel.read(fd, buffer.subarray(kept));
+        const filled = kept + count;
+        if (filled === 0) return;
+        const last = buffer.subarray(0, filled).lastIndexOf(newline) + 1;
+        const end = last === 0 || count === 0 ? filled : last;
+        yield fromUtf8(buffer.subarray(0, end));
+        buffer.copyWithin(0, end, filled);
+        kept = filled - end;
+      }
+    } finally {
+      kernel.close(fd);
+    }
+  } catch (error) {
+    if (!isErrno(error, Errno.ENOENT, Errno.EACCES, Errno.ESRCH)) throw error;
+  }
+}
+
 /** The same of a file that is one line, which may hold a path: only the newline that ends it is left out. */
 export function readLineOrNull(kernel: Kernel, path: string): string | null {
   try {

@@ -1,6 +1,6 @@
 import { Deadline } from "../linux/deadline.ts";
 import { SystemError } from "../linux/errno.ts";
-import { readTextOrNull } from "../linux/files.ts";
+import { headOrNull, readTextOrNull } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type FileStatus, type Kernel } from "../linux/kernel.ts";
 import {
   findEntry,
@@ -81,7 +81,7 @@ function hasOpen(
   const isThis = (name: string): boolean => {
     const found = lookAt(kernel, `${folder}/fd/${name}`);
     if (found === null || !isOneOf(found)) return false;
-    const info = readTextOrNull(kernel, `${folder}/fdinfo/${name}`);
+    const info = headOrNull(kernel, `${folder}/fdinfo/${name}`);
     return info !== null && isMeant(info);
   };
   return findEntry(kernel, `${folder}/fd`, until, isThis) !== null;
