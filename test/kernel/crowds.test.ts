@@ -17,7 +17,7 @@ const LIMIT_BYTES = 64 * MiB;
 
 const TABLE_BYTES = depth(16 * MiB, 64 * MiB);
 const NAMES = depth(200_000, 1_000_000);
-const LOCKS = depth(100_000, 600_000);
+const LOCKS = depth(100_000, 200_000);
 const THREADS = 20_000;
 
 /** Runs all four commands, each within its limits of time and of memory; `exitCodes` in their order. */
