@@ -1,7 +1,7 @@
-import { Errno, isErrno } from "./errno.ts";
+import { Errno, isErrno, SystemError } from "./errno.ts";
 import { listDirectory, namesIn, procPath, readLineOrNull, statOrNull, withFd } from "./files.ts";
-import { type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
-import { isOneFileByOverlay } from "./same-file.ts";
+import { AT_FDCWD, type FileStatus, type Kernel, O_NONBLOCK, O_RDONLY, O_RDWR } from "./kernel.ts";
+import { isOneFileByOverlay, isOnOverlay } from "./same-file.ts";
 import { servedFiles } from "./served-files.ts";
 import { raw, struct, u32, u64 } from "./struct.ts";
 import { utf8 } from "./text.ts";
@@ -128,9 +128,30 @@ export function loopByOverlay(
     if (!name.startsWith("loop")) continue;
     const file = readLineOrNull(kernel, `/sys/block/${name}/loop/backing_file`);
     if (file === null || servedBy(name) !== null) continue;
-    if (isOneFileByOverlay(kernel, imagePath, file)) return { path: `/dev/${name}`, file };
+    const path = `/dev/${name}`;
+    if (isOneFileByOverlay(kernel, imagePath, file)) return { path, file };
+    if (isLikeUnseen(kernel, path, file, imagePath)) return { path, file };
   }
   return null;
+}
+
+/**
+ * The same of a file that no path leads to from here, as from a container to a layer of its own root: an overlay shows
+ * the inode of the file in its layer, unless it was copied up.
+ */
+function isLikeUnseen(kernel: Kernel, loop: string, file: string, imagePath: string): boolean {
+  try {
+    if (statOrNull(kernel, file) !== null) return false;
+    const image = kernel.statx(AT_FDCWD, imagePath, 0);
+    const backing = backingAt(kernel, loop);
+    if (backing.inode !== image.inode || backing.device === image.device) return false;
+    const sectors = readLineOrNull(kernel, `/sys/block/${loop.slice("/dev/".length)}/size`);
+    return sectors === String(Math.floor(image.sizeBytes / 512)) && isOnOverlay(kernel, imagePath);
+  } catch (error) {
+    // Detached meanwhile, or a container without the node.
+    if (error instanceof SystemError) return false;
+    throw error;
+  }
 }
 
 /** A loop device that is open for reading. */

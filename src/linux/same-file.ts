@@ -16,7 +16,7 @@ const haveOneHistory = (one: FileStatus, other: FileStatus): boolean =>
   one.changedSeconds === other.changedSeconds &&
   one.allocatedBytes === other.allocatedBytes;
 
-const isOnOverlay = (kernel: Kernel, path: string): boolean =>
+export const isOnOverlay = (kernel: Kernel, path: string): boolean =>
   withFd(kernel, kernel.open(path, O_PATH), (fd) => kernel.fstatfs(fd).magic) ===
   OVERLAYFS_SUPER_MAGIC;
 

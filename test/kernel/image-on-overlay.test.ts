@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { down, fails, plan, up, volume } from "../kit/agent.ts";
-import { command } from "../kit/command.ts";
+import { command, tool } from "../kit/command.ts";
 import { GiB } from "../kit/image.ts";
 import { attachedLoops } from "../kit/loops.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
@@ -64,6 +64,22 @@ test.each(["tmpfs", "ext4"] as const)(
     }
   },
 );
+
+test("an image whose layer cannot be reached from here is not mounted a second time either", async () => {
+  const box = sandbox();
+  const { upper, merged } = overlay(box, "ext4");
+  command("truncate", "--size=600M", `${upper}/data.img`);
+  const { device } = await up(box, "--image", `${upper}/data.img`);
+  const hide = `umount --lazy '${box.path("base")}' && exec "$@"`;
+  const prefix = [tool("unshare"), "--mount", "sh", "-c", hide, "sh"];
+  const args = ["--image", `${merged}/data.img`, "--root", box.path("second")];
+  const { message } = await fails(volume(box, "up", args, { prefix }), "busy");
+  expect(message).toContain(device ?? "");
+  // Another file there, as large, is another disk.
+  command("truncate", "--size=600M", `${upper}/other.img`);
+  const others = ["--image", `${merged}/other.img`, "--root", box.path("second")];
+  expect((await volume(box, "plan", others, { prefix })).report.error).toBeNull();
+});
 
 test("while the mounted volume is written to, the other name is found all the same", async () => {
   const box = sandbox();
