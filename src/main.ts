@@ -1,27 +1,22 @@
 import { version } from "../package.json" with { type: "json" };
+import { print } from "./cli/terminal.ts";
+import { call } from "./linux/calls/system-call.ts";
+import { commandLine } from "./linux/inherited.ts";
+import { linuxKernel } from "./linux/linux-kernel.ts";
 
-const argv = process.argv.slice(2);
+const words = commandLine();
+const kernel = linuxKernel("/proc/self/exe");
 
-/** The one command that needs nothing of the kernel, and so does not load the way to it. */
-async function showVersion(): Promise<number> {
-  try {
-    await Bun.write(Bun.stdout, `arcbox-agent ${version}\n`);
-  } catch (error) {
-    // A reader that went away is nobody to tell about it.
-    if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
-  }
+/** The one command that needs nothing of the others, and so does not load them. */
+function showVersion(): number {
+  print(kernel, 1, `arcbox-agent ${version}\n`);
   return 0;
 }
 
 async function runCommand(): Promise<number> {
-  const { runProgram } = await import("./program.ts");
-  return runProgram(argv);
+  const { run } = await import("./cli/run.ts");
+  return run(kernel, words);
 }
 
-try {
-  process.exitCode = await (argv[0] === "--version" ? showVersion() : runCommand());
-} catch (error) {
-  // Standard output is full or broken: what was done is done, but nobody was told.
-  console.error(`arcbox-agent: internal: ${String(error)}`);
-  process.exitCode = 1;
-}
+// An error that nobody catches ends the engine: status 1, and its trace on standard error.
+call("exit_group", undefined, words[0] === "--version" ? showVersion() : await runCommand());

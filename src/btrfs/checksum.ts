@@ -1,3 +1,8 @@
+import { Crc32c } from "@aws-crypto/crc32c";
+import { blake2b } from "@noble/hashes/blake2.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import xxhash from "xxhashjs";
+
 /** What a superblock's checksum covers: everything behind the 32 bytes that hold it. */
 const coveredFrom = 32;
 
@@ -7,11 +12,11 @@ const little = (value: bigint, bytes: number): Uint8Array => {
   return digest;
 };
 
-/** Loaded with the first checksum, for a warm boot computes none: the kernel does, at mount. */
-function crc32c(data: Uint8Array): number {
-  const { Crc32c } = require("@aws-crypto/crc32c") as typeof import("@aws-crypto/crc32c");
-  return new Crc32c().update(data).digest() >>> 0;
-}
+const crc32c = (data: Uint8Array): number => new Crc32c().update(data).digest() >>> 0;
+
+/** It takes an ArrayBuffer as bytes, and gives the sum in hexadecimal. */
+const xxhash64 = (data: Uint8Array): bigint =>
+  BigInt(`0x${xxhash.h64(data.slice().buffer, 0).toString(16)}`);
 
 /** uapi/linux/btrfs_tree.h, enum btrfs_csum_type: name, and the digest as it stands on the disk. */
 const algorithms = [
@@ -19,13 +24,10 @@ const algorithms = [
     name: "crc32c",
     digest: (data: Uint8Array) => little(BigInt(crc32c(data)), 8).subarray(0, 4),
   },
-  { name: "xxhash64", digest: (data: Uint8Array) => little(Bun.hash.xxHash64(data, 0n), 8) },
-  { name: "sha256", digest: (data: Uint8Array) => hash("sha256", data) },
-  { name: "blake2b", digest: (data: Uint8Array) => hash("blake2b256", data) },
+  { name: "xxhash64", digest: (data: Uint8Array) => little(xxhash64(data), 8) },
+  { name: "sha256", digest: sha256 },
+  { name: "blake2b", digest: (data: Uint8Array) => blake2b(data, { dkLen: 32 }) },
 ] as const;
-
-const hash = (algorithm: "sha256" | "blake2b256", data: Uint8Array): Uint8Array =>
-  new Uint8Array(new Bun.CryptoHasher(algorithm).update(data).digest());
 
 /** The name of a checksum type; undefined when this program does not know it. */
 export const checksumName = (type: number): string | undefined => algorithms[type]?.name;

@@ -5,7 +5,7 @@
 import { deviceSizeBytes } from "../linux/block-device.ts";
 import { readExactly, statFd, withFd } from "../linux/files.ts";
 import { isBlockDevice, type Kernel, O_DIRECTORY, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
-import { LibcKernel } from "../linux/libc-kernel.ts";
+import { linuxKernel } from "../linux/linux-kernel.ts";
 import { type DeviceErrors, deviceErrors } from "./device-stats.ts";
 import * as ioctls from "./ioctls.ts";
 import * as snapshots from "./snapshot.ts";
@@ -29,7 +29,7 @@ export type { Superblock } from "./superblock.ts";
 
 let shared: Kernel | undefined;
 const kernel = (): Kernel => {
-  shared ??= new LibcKernel();
+  shared ??= linuxKernel();
   return shared;
 };
 

@@ -1,4 +1,5 @@
 import arg from "arg";
+import { workingDirectory } from "../linux/inherited.ts";
 import { VolumeError } from "../volume/error.ts";
 import { formatPolicies, repairPolicies, type VolumeOptions } from "../volume/options.ts";
 import { parseSelector } from "../volume/selector.ts";
@@ -173,7 +174,7 @@ function wholePath(name: string, path: string): string {
 function absolute(name: string, path: string): string {
   const given = wholePath(name, path);
   if (given.startsWith("/")) return given;
-  const folder = process.cwd();
+  const folder = workingDirectory();
   return `${folder === "/" ? "" : folder}/${given}`;
 }
 

@@ -1,3 +1,4 @@
+import { variable } from "../linux/inherited.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { VolumeError } from "../volume/error.ts";
 import { type ErrorReport, errorReport, type Report } from "../volume/report.ts";
@@ -30,7 +31,7 @@ export function showError(kernel: Kernel, error: ErrorReport): void {
 
 /** Colour only for a terminal, and not where NO_COLOR asks for none (no-color.org). */
 export function paintFor(kernel: Kernel, stream: Stream): Paint {
-  return !process.env.NO_COLOR && isTerminal(kernel, stream) ? coloured : plain;
+  return !variable("NO_COLOR") && isTerminal(kernel, stream) ? coloured : plain;
 }
 
 /** A command line that names no command. */

@@ -1,5 +1,7 @@
+import { architecture } from "#native";
+
 /**
- * The seam: every effect of the program goes through this interface. `LibcKernel`
+ * The seam: every effect of the program goes through this interface. `linuxKernel`
  * is the real one; tests put a simulated kernel behind it.
  *
  * Each method is one system call, synchronous, and throws a SystemError with the
@@ -170,7 +172,7 @@ export const O_NONBLOCK = 0o4000;
 export const O_NOATIME = 0o1000000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
-const onArm64 = process.arch === "arm64";
+const onArm64 = architecture === "arm64";
 export const O_DIRECT = onArm64 ? 0o200000 : 0o40000;
 export const O_DIRECTORY = onArm64 ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = onArm64 ? 0o100000 : 0o400000;

@@ -1,15 +1,14 @@
 /** Bytes and strings at the border to the kernel. */
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+import { decode, encode } from "#native";
 
 /** Half of a surrogate pair that stands for no byte, so that two such names would be the same bytes. */
 const halfCharacter = /[\ud800-\udc7f\udd00-\udfff]/u;
 
 /** The bytes of a path or name. Throws for what no file can be called. */
 export function nameBytes(text: string): Uint8Array {
-  if (text.includes("\0")) throw new RangeError("a NUL character in a path or name");
-  if (halfCharacter.test(text)) throw new RangeError("half of a character in a path or name");
+  if (text.includes("\0")) throw new TypeError("a NUL character in a path or name");
+  if (halfCharacter.test(text)) throw new TypeError("half of a character in a path or name");
   return utf8(text);
 }
 
@@ -35,26 +34,21 @@ const escapeBase = 0xdc00;
 const isEscape = (unit: number): boolean => unit >= escapeBase + 0x80 && unit <= escapeBase + 0xff;
 
 export function utf8(text: string): Uint8Array {
-  if (text.isWellFormed()) return encoder.encode(text);
+  if (text.isWellFormed()) return encode(text);
   const bytes: number[] = [];
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0;
     if (isEscape(code)) bytes.push(code - escapeBase);
-    else bytes.push(...encoder.encode(character));
+    else bytes.push(...encode(character));
   }
   return Uint8Array.from(bytes);
 }
 
-export function fromUtf8(bytes: Uint8Array): string {
-  const text = decoder.decode(bytes);
-  // The decoder puts this in place of what is no UTF-8; it may also be what stands there.
-  return text.includes("\ufffd") ? fromBytes(bytes) : text;
-}
+export const fromUtf8 = (bytes: Uint8Array): string => decode(bytes) ?? fromBytes(bytes);
 
 /** The longest UTF-8 of a character. */
 const longestBytes = 4;
 
-/** Character by character, because only one that comes back as it was is one. */
 function fromBytes(bytes: Uint8Array): string {
   let text = "";
   for (let at = 0; at < bytes.length; ) {
@@ -66,13 +60,9 @@ function fromBytes(bytes: Uint8Array): string {
 }
 
 function characterAt(bytes: Uint8Array, at: number): { character: string; length: number } {
-  for (let length = 1; length <= longestBytes; length++) {
-    const piece = bytes.subarray(at, at + length);
-    const character = decoder.decode(piece);
-    const again = encoder.encode(character);
-    if (again.length === length && again.every((byte, i) => byte === piece[i])) {
-      return { character, length };
-    }
+  for (let length = 1; length <= longestBytes && at + length <= bytes.length; length++) {
+    const character = decode(bytes.subarray(at, at + length));
+    if (character !== null) return { character, length };
   }
   return { character: String.fromCharCode(escapeBase + (bytes[at] ?? 0)), length: 1 };
 }

@@ -3,6 +3,7 @@ import { dropCache } from "../linux/block-device.ts";
 import { areEqual } from "../linux/bytes.ts";
 import { reasonOf, SystemError } from "../linux/errno.ts";
 import { statOrNull } from "../linux/files.ts";
+import { variable } from "../linux/inherited.ts";
 import {
   type FileStatus,
   isRegularFile,
@@ -45,7 +46,7 @@ function lookAt(kernel: Kernel, path: string): FileStatus | null {
  * sets root's PATH is trusted (sudo and systemd set it), but a slip such as PATH=/tmp:… is not.
  */
 export function findMkfs(kernel: Kernel): string {
-  const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
+  const folders = (variable("PATH") ?? "").split(":").filter((folder) => folder.startsWith("/"));
   for (const folder of [...folders, ...systemFolders]) {
     const path = `${folder}/mkfs.btrfs`;
     const status = lookAt(kernel, path);

@@ -2,7 +2,7 @@
  * `arcbox-agent/volume`: the data volume as a library for Bun. Every operation is synchronous and
  * answers with a report; it never throws for what it finds on a disk.
  */
-import { LibcKernel } from "../linux/libc-kernel.ts";
+import { linuxKernel } from "../linux/linux-kernel.ts";
 import * as downs from "./down.ts";
 import type { VolumeOptions } from "./options.ts";
 import * as plans from "./plan.ts";
@@ -21,16 +21,16 @@ const silent = (): void => undefined;
 
 /** Finds, formats if blank, grows and mounts the volume. Needs root. */
 export const up = (options: VolumeOptions = {}): Report =>
-  ups.up(new LibcKernel(), options, silent);
+  ups.up(linuxKernel(), options, silent);
 
 /** Says what `up` would do. */
 export const plan = (options: VolumeOptions = {}): Report =>
-  plans.plan(new LibcKernel(), options, silent);
+  plans.plan(linuxKernel(), options, silent);
 
 /** Unmounts the volume and proves that it is gone. Needs root. */
 export const down = (options: VolumeOptions = {}): Report =>
-  downs.down(new LibcKernel(), options, silent);
+  downs.down(linuxKernel(), options, silent);
 
 /** Looks at the volume, up or down. */
 export const status = (options: VolumeOptions = {}): Status =>
-  statuses.status(new LibcKernel(), options);
+  statuses.status(linuxKernel(), options);

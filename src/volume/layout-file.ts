@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { readExactly, statFd, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel, O_NONBLOCK, O_RDONLY } from "../linux/kernel.ts";
+import { fromUtf8, utf8 } from "../linux/text.ts";
 import { answers } from "./answering.ts";
 import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
@@ -14,7 +15,7 @@ const subvolumeLimit = 128;
 const directoryLimit = 1024;
 
 const nameLimitBytes = 255;
-const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+const bytesOf = (text: string): number => utf8(text).length;
 
 /** Each name on a path must be one that a filesystem takes (NAME_MAX of linux/limits.h). */
 const hasFittingNames = (path: string): boolean =>
@@ -243,12 +244,9 @@ export function readLayout(kernel: Kernel, path: string): Layout {
     const what = isErrno(error, Errno.ENOENT) ? "does not exist" : `cannot be read: ${message}`;
     throw wrong(path, what, error);
   }
-  try {
-    return parseLayout(new TextDecoder("utf-8", { fatal: true }).decode(bytes), path);
-  } catch (error) {
-    if (error instanceof VolumeError) throw error;
-    throw wrong(path, "is not UTF-8", error);
-  }
+  const text = fromUtf8(bytes);
+  if (!text.isWellFormed()) throw wrong(path, "is not UTF-8");
+  return parseLayout(text, path);
 }
 
 /** A layout as the file that would give it. */

@@ -1,0 +1,125 @@
+/* The program: TypeScript as bytecode, on QuickJS. Ends as soon as no job is left. */
+#include <quickjs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "chunks.h"
+#include "quickjs-module.h"
+
+/* What would eat the machine is an error of the program. */
+static const size_t most_memory_bytes = 256u << 20;
+static const size_t most_stack_bytes = 1u << 20;
+/* What C needs of a stack that is smaller than that, below the functions of JavaScript. */
+static const size_t stack_reserve_bytes = 64u << 10;
+
+static int argument_count;
+static char **argument_values;
+
+static const struct chunk *chunk_named(const char *name) {
+  for (size_t i = 0; i < chunk_count; i++)
+    if (strcmp(chunks[i].name, name) == 0) return &chunks[i];
+  return NULL;
+}
+
+static JSValue read_chunk(JSContext *context, const struct chunk *chunk) {
+  return JS_ReadObject(context, chunk->code, chunk->length, JS_READ_OBJ_BYTECODE);
+}
+
+static JSModuleDef *load(JSContext *context, const char *name, void *opaque) {
+  (void)opaque;
+  if (strcmp(name, SEAM_MODULE_NAME) == 0)
+    return seam_module(context, argument_count, argument_values);
+  const struct chunk *chunk = chunk_named(name);
+  if (chunk == NULL) {
+    JS_ThrowReferenceError(context, "there is no module %s", name);
+    return NULL;
+  }
+  JSValue module = read_chunk(context, chunk);
+  if (JS_IsException(module)) return NULL;
+  JSModuleDef *definition = JS_VALUE_GET_PTR(module);
+  /* The context's list of modules holds it. */
+  JS_FreeValue(context, module);
+  return definition;
+}
+
+static void show(JSContext *context, JSValueConst value) {
+  const char *text = JS_ToCString(context, value);
+  fprintf(stderr, "%s\n", text == NULL ? "an error that has no text" : text);
+  JS_FreeCString(context, text);
+}
+
+/* An error that nobody caught is a fault of the program: its trace is for whoever mends it. */
+static int uncaught(JSContext *context, JSValue reason) {
+  fprintf(stderr, "arcbox-agent: internal: ");
+  show(context, reason);
+  if (JS_IsError(reason)) {
+    JSValue stack = JS_GetPropertyStr(context, reason, "stack");
+    if (JS_IsString(stack)) show(context, stack);
+    JS_FreeValue(context, stack);
+  }
+  JS_FreeValue(context, reason);
+  return 1;
+}
+
+static int run_jobs(JSRuntime *runtime) {
+  JSContext *context;
+  int result;
+  do result = JS_ExecutePendingJob(runtime, &context);
+  while (result > 0);
+  return result < 0 ? uncaught(context, JS_GetException(context)) : 0;
+}
+
+static size_t stack_bytes(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= most_stack_bytes + stack_reserve_bytes)
+    return most_stack_bytes;
+  return limit.rlim_cur > 2 * stack_reserve_bytes ? limit.rlim_cur - stack_reserve_bytes
+                                                  : limit.rlim_cur / 2;
+}
+
+/* Only what the program uses of the language: each costs start-up time. */
+static JSContext *new_context(JSRuntime *runtime) {
+  JSContext *context = JS_NewContextRaw(runtime);
+  if (context == NULL || JS_AddIntrinsicBaseObjects(context) != 0 ||
+      JS_AddIntrinsicRegExp(context) != 0 || JS_AddIntrinsicJSON(context) != 0 ||
+      JS_AddIntrinsicMapSet(context) != 0 || JS_AddIntrinsicTypedArrays(context) != 0 ||
+      JS_AddIntrinsicPromise(context) != 0 || JS_AddIntrinsicBigInt(context) != 0)
+    return NULL;
+  JS_AddIntrinsicRegExpCompiler(context);
+  return context;
+}
+
+static int run(JSRuntime *runtime, JSContext *context) {
+  JSValue module = read_chunk(context, chunk_named("./main.js"));
+  if (JS_IsException(module) || JS_ResolveModule(context, module) != 0)
+    return uncaught(context, JS_GetException(context));
+  JSValue evaluation = JS_EvalFunction(context, module);
+  if (JS_IsException(evaluation)) return uncaught(context, JS_GetException(context));
+  int status = run_jobs(runtime);
+  if (status != 0) return status;
+  return JS_PromiseState(context, evaluation) == JS_PROMISE_REJECTED
+             ? uncaught(context, JS_PromiseResult(context, evaluation))
+             : 0;
+}
+
+int main(int count, char **values) {
+  argument_count = count > 0 ? count - 1 : 0;
+  argument_values = values + 1;
+  JSRuntime *runtime = JS_NewRuntime();
+  JSContext *context = NULL;
+  if (runtime != NULL) {
+    JS_SetMemoryLimit(runtime, most_memory_bytes);
+    JS_SetMaxStackSize(runtime, stack_bytes());
+    JS_SetModuleLoaderFunc(runtime, NULL, load, NULL);
+    context = new_context(runtime);
+  }
+  if (context == NULL) {
+    fprintf(stderr, "arcbox-agent: internal: too little memory to start\n");
+    return 1;
+  }
+  /* Nothing is freed one by one: the kernel takes all of it. */
+  return run(runtime, context);
+}

@@ -1,0 +1,206 @@
+import { pageBytes } from "#native";
+import { Errno, isErrno } from "../errno.ts";
+import type { FilesystemSpace, FileStatus, Kernel } from "../kernel.ts";
+import { AT_FDCWD, O_CLOEXEC } from "../kernel.ts";
+import { raw, struct, u16, u32, u64 } from "../struct.ts";
+import { fromUtf8, textUntilNul } from "../text.ts";
+import { scratch } from "./scratch.ts";
+import { call, nameWord, retried } from "./system-call.ts";
+
+/** linux/openat2.h, struct open_how */
+const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
+
+/** linux/stat.h, struct statx; the mask asks for the basic fields and the mount id. */
+const statxFields = struct(256, {
+  linkCount: u32(16),
+  owner: u32(20),
+  mode: u16(28),
+  inode: u64(32),
+  sizeBytes: u64(40),
+  /** In units of 512 bytes. */
+  blocks: u64(48),
+  nodeMajor: u32(128),
+  nodeMinor: u32(132),
+  deviceMajor: u32(136),
+  deviceMinor: u32(140),
+  mountId: u64(144),
+});
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID = 0x1000;
+
+/** asm-generic/statfs.h, struct statfs of 64-bit machines; counts of blocks. */
+const statfsFields = struct(120, {
+  magic: u32(0),
+  blockBytes: u64(8),
+  blocks: u64(16),
+  availableBlocks: u64(32),
+  firstIdWord: u32(56),
+});
+
+/** linux/dirent.h, struct linux_dirent64: where the record length and the name stand. */
+const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
+
+/** linux/fadvise.h */
+const POSIX_FADV_WILLNEED = 3;
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Some 100 entries of a directory, or where a link leads: PATH_MAX of linux/limits.h. */
+const nameBufferBytes = 4096;
+
+const how = scratch(openHow.sizeBytes);
+const status = scratch(statxFields.sizeBytes);
+const names = new Uint8Array(nameBufferBytes);
+
+/** What is done with files, folders and devices, by path or open. */
+export type FileCalls = Pick<
+  Kernel,
+  | "open"
+  | "openBeneath"
+  | "close"
+  | "read"
+  | "pread"
+  | "readAhead"
+  | "pwrite"
+  | "write"
+  | "fsync"
+  | "syncfs"
+  | "ftruncate"
+  | "lseek"
+  | "statx"
+  | "readDirectory"
+  | "readlink"
+  | "mkdirat"
+  | "chmod"
+  | "unlink"
+  | "pageBytes"
+  | "ioctl"
+  | "fcntl"
+  | "fstatfs"
+  | "tryLock"
+>;
+
+export const fileCalls: FileCalls = {
+  open: (path, flags, mode = 0) =>
+    retried("openat", path, AT_FDCWD, nameWord(path), flags | O_CLOEXEC, mode),
+
+  openBeneath(directory, path, flags, resolve, mode = 0) {
+    const { bytes, view } = how;
+    view.setUint32(openHow.fields.flags.offset, flags | O_CLOEXEC, true);
+    view.setUint32(openHow.fields.mode.offset, mode, true);
+    view.setUint32(openHow.fields.resolve.offset, resolve, true);
+    return retried("openat2", path, directory, nameWord(path), bytes, bytes.length);
+  },
+
+  close(fd) {
+    try {
+      call("close", undefined, fd);
+    } catch (error) {
+      if (isErrno(error, Errno.EBADF)) throw error;
+    }
+  },
+
+  read: (fd, buffer) => retried("read", undefined, fd, buffer, buffer.length),
+  pread: (fd, buffer, offsetBytes) =>
+    retried("pread64", undefined, fd, buffer, buffer.length, offsetBytes),
+  pwrite: (fd, buffer, offsetBytes) =>
+    retried("pwrite64", undefined, fd, buffer, buffer.length, offsetBytes),
+  write: (fd, buffer) => retried("write", undefined, fd, buffer, buffer.length),
+
+  readAhead(fd, offsetBytes, lengthBytes) {
+    try {
+      call("fadvise64", undefined, fd, offsetBytes, lengthBytes, POSIX_FADV_WILLNEED);
+    } catch {
+      // It is advice.
+    }
+  },
+
+  fsync(fd) {
+    retried("fsync", undefined, fd);
+  },
+  syncfs(fd) {
+    call("syncfs", undefined, fd);
+  },
+  ftruncate(fd, lengthBytes) {
+    retried("ftruncate", undefined, fd, lengthBytes);
+  },
+  lseek: (fd, offsetBytes, whence) => call("lseek", undefined, fd, offsetBytes, whence),
+
+  statx(directory, path, flags): FileStatus {
+    const { bytes, view } = status;
+    const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+    call("statx", path, directory, nameWord(path), flags, mask, bytes);
+    // Read field by field: this is called so often that a decoder's loop would show.
+    const at = statxFields.fields;
+    const deviceMajor = view.getUint32(at.deviceMajor.offset, true);
+    const deviceMinor = view.getUint32(at.deviceMinor.offset, true);
+    const nodeMajor = view.getUint32(at.nodeMajor.offset, true);
+    const nodeMinor = view.getUint32(at.nodeMinor.offset, true);
+    return {
+      mode: view.getUint16(at.mode.offset, true),
+      owner: view.getUint32(at.owner.offset, true),
+      inode: view.getBigUint64(at.inode.offset, true),
+      sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
+      allocatedBytes: Number(view.getBigUint64(at.blocks.offset, true)) * 512,
+      linkCount: view.getUint32(at.linkCount.offset, true),
+      device: `${deviceMajor}:${deviceMinor}`,
+      nodeDevice: `${nodeMajor}:${nodeMinor}`,
+      mountId: Number(view.getBigUint64(at.mountId.offset, true)),
+    };
+  },
+
+  readDirectory(fd, atLeast = Number.POSITIVE_INFINITY) {
+    const found: string[] = [];
+    while (found.length < atLeast) {
+      const filled = call("getdents64", undefined, fd, names, names.length);
+      if (filled === 0) return found;
+      for (let at = 0; at < filled; ) {
+        const { recordLength } = dirent.decode(names.subarray(at));
+        const name = textUntilNul(names.subarray(at + dirent.sizeBytes, at + recordLength));
+        if (name !== "." && name !== "..") found.push(name);
+        at += recordLength;
+      }
+    }
+    return found;
+  },
+
+  readlink(path) {
+    const length = call("readlinkat", path, AT_FDCWD, nameWord(path), names, names.length);
+    return fromUtf8(names.subarray(0, length));
+  },
+  mkdirat(directory, name, mode) {
+    call("mkdirat", name, directory, nameWord(name), mode);
+  },
+  chmod(path, mode) {
+    call("fchmodat", path, AT_FDCWD, nameWord(path), mode);
+  },
+  unlink(path) {
+    call("unlinkat", path, AT_FDCWD, nameWord(path), 0);
+  },
+  pageBytes,
+
+  ioctl: (fd, request, argument) => call("ioctl", undefined, fd, request, argument),
+  fcntl: (fd, command, argument) => call("fcntl", undefined, fd, command, argument),
+
+  fstatfs(fd): FilesystemSpace {
+    const buffer = statfsFields.encode({});
+    retried("fstatfs", undefined, fd, buffer);
+    const { blockBytes, blocks, availableBlocks, ...kind } = statfsFields.decode(buffer);
+    return {
+      ...kind,
+      totalBytes: Number(blocks * blockBytes),
+      availableBytes: Number(availableBlocks * blockBytes),
+    };
+  },
+
+  tryLock(fd) {
+    try {
+      retried("flock", undefined, fd, LOCK_EX | LOCK_NB);
+      return true;
+    } catch (error) {
+      if (isErrno(error, Errno.EAGAIN)) return false;
+      throw error;
+    }
+  },
+};

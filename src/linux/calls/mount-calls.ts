@@ -1,0 +1,23 @@
+import type { Kernel } from "../kernel.ts";
+import { call, nameWord } from "./system-call.ts";
+
+/** linux/mount.h */
+const FSOPEN_CLOEXEC = 1;
+const FSCONFIG_SET_FLAG = 0;
+const FSCONFIG_SET_STRING = 1;
+
+export type MountCalls = Pick<Kernel, "mount" | "unmount" | "fsopen" | "fsconfig">;
+
+export const mountCalls: MountCalls = {
+  mount(source, target, type, flags, data) {
+    call("mount", source, nameWord(source), nameWord(target), type, flags, nameWord(data));
+  },
+  unmount(target, flags) {
+    call("umount2", target, nameWord(target), flags);
+  },
+  fsopen: (type) => call("fsopen", type, nameWord(type), FSOPEN_CLOEXEC),
+  fsconfig(context, name, value) {
+    const command = value === null ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
+    call("fsconfig", name, context, command, nameWord(name), nameWord(value ?? ""), 0);
+  },
+};

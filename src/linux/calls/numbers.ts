@@ -1,0 +1,53 @@
+import { architecture } from "#native";
+
+/** By call: its number on x86-64 (asm/unistd_64.h) and on arm64 (asm-generic/unistd.h). */
+export const numbersOfCalls = {
+  bind: [49, 200],
+  clock_gettime: [228, 113],
+  close: [3, 57],
+  exit_group: [231, 94],
+  fadvise64: [221, 223],
+  fchmodat: [268, 53],
+  fcntl: [72, 25],
+  flock: [73, 32],
+  fsconfig: [431, 431],
+  fsopen: [430, 430],
+  fstatfs: [138, 44],
+  fsync: [74, 82],
+  ftruncate: [77, 46],
+  getcwd: [79, 17],
+  getdents64: [217, 61],
+  geteuid: [107, 175],
+  getrandom: [318, 278],
+  inotify_add_watch: [254, 27],
+  inotify_init1: [294, 26],
+  ioctl: [16, 29],
+  kill: [62, 129],
+  lseek: [8, 62],
+  mkdirat: [258, 34],
+  mount: [165, 40],
+  openat: [257, 56],
+  openat2: [437, 437],
+  pipe2: [293, 59],
+  ppoll: [271, 73],
+  pread64: [17, 67],
+  pwrite64: [18, 68],
+  read: [0, 63],
+  readlinkat: [267, 78],
+  rt_sigaction: [13, 134],
+  socket: [41, 198],
+  statx: [332, 291],
+  syncfs: [306, 267],
+  umask: [95, 166],
+  umount2: [166, 39],
+  unlinkat: [263, 35],
+  wait4: [61, 260],
+  write: [1, 64],
+} as const satisfies Record<string, readonly [x64: number, arm64: number]>;
+
+export type Call = keyof typeof numbersOfCalls;
+
+const column = architecture === "arm64" ? 1 : 0;
+
+/** The number of a call on this machine. */
+export const numberOf = (call: Call): number => numbersOfCalls[call][column];

@@ -1,0 +1,206 @@
+import { spawn } from "#native";
+import { SystemError } from "../errno.ts";
+import type { Kernel, ProgramResult } from "../kernel.ts";
+import { O_CLOEXEC } from "../kernel.ts";
+import { i32, struct, u64 } from "../struct.ts";
+import { fromUtf8 } from "../text.ts";
+import { eventCalls } from "./event-calls.ts";
+import { fileCalls } from "./file-calls.ts";
+import { signalName, signals } from "./signals.ts";
+import { call, retried } from "./system-call.ts";
+import { timeCalls } from "./time-calls.ts";
+
+const SIG_DFL = 0n;
+const SIG_IGN = 1n;
+const SA_NOCLDWAIT = 2n;
+
+/** asm-generic/signal.h, struct sigaction of the kernel. */
+const kernelSigaction = struct(32, { handler: u64(0), flags: u64(8) });
+const signalSetBytes = 8;
+
+/** rt_sigaction(2) */
+function sigaction(signal: number, action: Uint8Array | 0, old: Uint8Array | 0): void {
+  call("rt_sigaction", undefined, signal, action, old, signalSetBytes);
+}
+
+const pipeEnds = struct(8, { from: i32(0), into: i32(4) });
+
+/** Both ends of a pipe (pipe2(2)). */
+function pipe(): { readonly from: number; readonly into: number } {
+  const ends = pipeEnds.encode({});
+  call("pipe2", undefined, ends, O_CLOEXEC);
+  return pipeEnds.decode(ends);
+}
+
+/** What a started program finds: only what it needs to find others. */
+const cleanEnvironment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
+
+/** What of a program's words is kept; mkfs says some kilobytes, an answer is a line for each process. */
+const longestOutputBytes = 1024 * 1024;
+
+const status = struct(4, { word: i32(0) });
+
+/** How a process ended (wait(2)). */
+function ended(pid: number): Pick<ProgramResult, "exitCode" | "signal"> {
+  const answer = status.encode({});
+  retried("wait4", undefined, pid, answer, 0, 0);
+  const { word } = status.decode(answer);
+  const signal = word & 0x7f;
+  return signal === 0
+    ? { exitCode: (word >> 8) & 0xff, signal: null }
+    : { exitCode: null, signal: signalName(signal) };
+}
+
+/**
+ * Starts a program that reads nothing and writes into a pipe; gives the end to read from. Of its standard
+ * error, `isWhole` keeps what it says there too.
+ */
+function started(
+  program: string,
+  words: readonly string[],
+  inherited: readonly number[],
+  isWhole: boolean,
+): { readonly pid: number; readonly from: number } {
+  // A pipe that nobody writes into: its end comes at once, and there need not be a /dev/null.
+  const nothing = pipe();
+  const output = pipe();
+  const error = isWhole ? output.into : nothing.from;
+  const descriptors = [nothing.from, output.into, error, ...inherited];
+  const pid = spawn(program, [program, ...words], cleanEnvironment, descriptors);
+  for (const fd of [nothing.from, nothing.into, output.into]) fileCalls.close(fd);
+  if (pid >= 0) return { pid, from: output.from };
+  fileCalls.close(output.from);
+  throw new SystemError("execve", -pid, program);
+}
+
+/** All that can be read, until the other end is closed or the time is over; more than a limit is not kept. */
+function readAll(fd: number, endMs: number): string {
+  const pieces: Uint8Array[] = [];
+  let keptBytes = 0;
+  for (;;) {
+    if (endMs !== Number.POSITIVE_INFINITY) {
+      const leftMs = endMs - timeCalls.nowMs();
+      if (leftMs <= 0 || !eventCalls.waitReadable([fd], leftMs)) break;
+      // A signal ends a wait too; a look that does not wait tells.
+      if (!eventCalls.waitReadable([fd], 0)) continue;
+    }
+    const piece = new Uint8Array(4096);
+    const count = fileCalls.read(fd, piece);
+    if (count === 0) break;
+    if (keptBytes < longestOutputBytes) pieces.push(piece.subarray(0, count));
+    keptBytes += count;
+  }
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return fromUtf8(bytes);
+}
+
+/**
+ * Where SIGCHLD is ignored, which a program inherits from who starts it, the kernel reaps a child at once
+ * and its exit status is lost: wait(2), "errors".
+ */
+function waitingForChildren<T>(work: () => T): T {
+  const callers = kernelSigaction.encode({});
+  sigaction(signals.SIGCHLD, 0, callers);
+  const { handler, flags } = kernelSigaction.decode(callers);
+  if (handler !== SIG_IGN && (flags & SA_NOCLDWAIT) === 0n) return work();
+  sigaction(signals.SIGCHLD, kernelSigaction.encode({ handler: SIG_DFL }), 0);
+  try {
+    return work();
+  } finally {
+    sigaction(signals.SIGCHLD, callers, 0);
+  }
+}
+
+/** asm-generic/signal.h */
+const signalCount = 64;
+/** Nobody can hold off SIGKILL and SIGSTOP; the others do not end a program by default (signal(7)). */
+const harmless: ReadonlySet<number> = new Set([
+  signals.SIGKILL,
+  signals.SIGCHLD,
+  signals.SIGCONT,
+  signals.SIGSTOP,
+  signals.SIGTSTP,
+  signals.SIGTTIN,
+  signals.SIGTTOU,
+  signals.SIGURG,
+  signals.SIGWINCH,
+]);
+/**
+ * What a fault of the program raises. Bun has handlers for them, which end it; where they are ignored, the
+ * kernel ends it all the same, but only for a fault (force_sig(), kernel/signal.c).
+ */
+const crashes: ReadonlySet<number> = new Set([
+  signals.SIGILL,
+  signals.SIGTRAP,
+  signals.SIGABRT,
+  signals.SIGBUS,
+  signals.SIGFPE,
+  signals.SIGSEGV,
+  signals.SIGSYS,
+]);
+
+/**
+ * The signals that would end the program now, and what is done on each. Who has a handler for one does what is
+ * right on it. (All threads share this, but not what is blocked, and the threads are not ours.)
+ */
+function deadlySignals(): { signal: number; action: Uint8Array }[] {
+  const deadly: { signal: number; action: Uint8Array }[] = [];
+  for (let signal = 1; signal <= signalCount; signal++) {
+    if (harmless.has(signal)) continue;
+    const action = kernelSigaction.encode({});
+    sigaction(signal, 0, action);
+    const { handler } = kernelSigaction.decode(action);
+    if (handler === SIG_DFL || (handler !== SIG_IGN && crashes.has(signal))) {
+      deadly.push({ signal, action });
+    }
+  }
+  return deadly;
+}
+
+export type ProcessCalls = Pick<
+  Kernel,
+  "umask" | "geteuid" | "run" | "ask" | "uninterrupted"
+>;
+
+/** `program` is what `ask` starts: null where there is none. */
+export const processCalls = (itself: string | null): ProcessCalls => ({
+  umask: (mask) => call("umask", undefined, mask),
+  geteuid: () => call("geteuid", undefined),
+
+  run: (program, words, inherited) =>
+    waitingForChildren(() => {
+      const { pid, from } = started(program, words, inherited, true);
+      const output = readAll(from, Number.POSITIVE_INFINITY);
+      fileCalls.close(from);
+      return { ...ended(pid), output };
+    }),
+
+  ask(words, waitMs) {
+    if (itself === null || waitMs <= 0) return null;
+    const endMs = timeCalls.nowMs() + waitMs;
+    const { pid, from } = started(itself, words, [], false);
+    try {
+      return readAll(from, endMs);
+    } finally {
+      // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
+      call("kill", undefined, pid, signals.SIGKILL);
+      fileCalls.close(from);
+    }
+  },
+
+  uninterrupted(work) {
+    const held = deadlySignals();
+    const ignore = kernelSigaction.encode({ handler: SIG_IGN });
+    for (const { signal } of held) sigaction(signal, ignore, 0);
+    try {
+      return work();
+    } finally {
+      for (const { signal, action } of held) sigaction(signal, action, 0);
+    }
+  },
+});
