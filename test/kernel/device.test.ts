@@ -1,8 +1,9 @@
+import type { Kernel } from "../../src/linux/kernel.ts";
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Errno, SystemError } from "../../src/linux/errno.ts";
-import { LibcKernel } from "../../src/linux/libc-kernel.ts";
+import { OverridableKernel } from "../kit/overridable-kernel.ts";
 import * as plans from "../../src/volume/plan.ts";
 import { fails, plan, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command, tool } from "../kit/command.ts";
@@ -99,7 +100,7 @@ test("where no inotify instance is left, a disk is waited for all the same, and 
   expect(there.notes).toEqual([]);
 });
 
-class Deaf extends LibcKernel {
+class Deaf extends OverridableKernel {
   readonly #refused: ReadonlySet<string>;
 
   constructor(...refused: readonly string[]) {
@@ -121,7 +122,7 @@ class Deaf extends LibcKernel {
     return super.openUevents();
   }
 
-  override watchDirectory(...args: Parameters<LibcKernel["watchDirectory"]>): void {
+  override watchDirectory(...args: Parameters<Kernel["watchDirectory"]>): void {
     this.#refuse("inotify_add_watch", Errno.ENOSPC);
     super.watchDirectory(...args);
   }

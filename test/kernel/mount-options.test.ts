@@ -6,7 +6,7 @@ import { flush, GiB, nonZeroBlocks } from "../kit/image.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { status } from "../kit/status.ts";
 import { ourMounts, preparedDisk } from "../kit/volume.ts";
-import { LibcKernel } from "../../src/linux/libc-kernel.ts";
+import { linuxKernel } from "../../src/linux/linux-kernel.ts";
 import { defaultLayout } from "../../src/volume/layout.ts";
 import { refusedOption } from "../../src/volume/mount-options.ts";
 import { up as libraryUp } from "../../src/volume/index.ts";
@@ -50,7 +50,7 @@ const taken = [
 ];
 
 test("what a layout may say, this kernel takes, one by one and mounted together", async () => {
-  const kernel = new LibcKernel();
+  const kernel = linuxKernel();
   for (const option of taken) {
     expect(refusedOption(kernel, { ...defaultLayout, options: option })).toBeNull();
   }

@@ -8,7 +8,7 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { LibcKernel } from "../../src/linux/libc-kernel.ts";
+import { OverridableKernel } from "../kit/overridable-kernel.ts";
 import * as ups from "../../src/volume/up.ts";
 import { agent, down, fails, reported, start, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
@@ -51,7 +51,7 @@ test.each([
 });
 
 /** Something else writes to the disk when the program is about to take its last look. */
-class Meddled extends LibcKernel {
+class Meddled extends OverridableKernel {
   readonly #meddle: () => void;
   #looks = 0;
 

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Kernel } from "../../../src/linux/kernel.ts";
-import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
+import { OverridableKernel } from "../../kit/overridable-kernel.ts";
 import type { Report } from "../../../src/volume/report.ts";
 import { up } from "../../../src/volume/up.ts";
 import { command } from "../../kit/command.ts";
@@ -33,7 +33,7 @@ interface Machine {
 }
 
 /** The kernel of a machine that has no other loop device and no other Btrfs, whatever runs beside this test. */
-class UndisturbedKernel extends LibcKernel {
+class UndisturbedKernel extends OverridableKernel {
   readonly #device: string;
   readonly #partitions: string;
   #mounted = -1;

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { SystemError } from "../../../src/linux/errno.ts";
 import { withFd } from "../../../src/linux/files.ts";
 import { O_RDONLY, O_RDWR } from "../../../src/linux/kernel.ts";
-import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
+import { linuxKernel } from "../../../src/linux/linux-kernel.ts";
 import { utf8 } from "../../../src/linux/text.ts";
 import { deviceDisk } from "../../../src/volume/disk.ts";
 import { rebuildPrimary } from "../../../src/volume/rebuilt-primary.ts";
@@ -32,7 +32,7 @@ import { btrfsDisk } from "../../kit/volume.ts";
  */
 
 const sandbox = useSandbox();
-const kernel = new LibcKernel();
+const kernel = linuxKernel();
 
 const sizeBytes = 256 * MiB;
 const casesOfChecksum = depth(50, 500);

@@ -1,6 +1,7 @@
+import type { Kernel } from "../../../src/linux/kernel.ts";
 import { expect, test } from "bun:test";
 import { renameSync, symlinkSync } from "node:fs";
-import { LibcKernel } from "../../../src/linux/libc-kernel.ts";
+import { OverridableKernel } from "../../kit/overridable-kernel.ts";
 import type { ProgramResult } from "../../../src/linux/kernel.ts";
 import * as ups from "../../../src/volume/up.ts";
 import { fails, reported, start, volume } from "../../kit/agent.ts";
@@ -40,7 +41,7 @@ function somebodys(box: Sandbox): Disk {
 }
 
 /** Turns the link before or after a call of the program to the kernel. */
-class Meddled extends LibcKernel {
+class Meddled extends OverridableKernel {
   onRun: (() => void) | null = null;
   onMount: (() => void) | null = null;
 
@@ -49,7 +50,7 @@ class Meddled extends LibcKernel {
     return super.run(program, args, fds);
   }
 
-  override mount(...args: Parameters<LibcKernel["mount"]>): void {
+  override mount(...args: Parameters<Kernel["mount"]>): void {
     if (args[2] === "btrfs" && !args[0].includes("no-such-device")) this.onMount?.();
     super.mount(...args);
   }
@@ -150,7 +151,7 @@ test("the number of a loop device that is used again while its image is opened",
   const box = sandbox();
   const { image, device } = await preparedDisk(box);
   const other = box.image(GiB);
-  class Swapped extends LibcKernel {
+  class Swapped extends OverridableKernel {
     #isDone = false;
     override open(path: string, flags: number, mode?: number): number {
       // The device was found; it is opened next, and is another image's by then.

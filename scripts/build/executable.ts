@@ -1,0 +1,80 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { BuildError, run } from "./commands.ts";
+import { cache } from "./engine.ts";
+import { ownArchitecture, Toolchain } from "./toolchain.ts";
+
+/** Where `npm run build` puts the program. */
+export const executable = "dist/arcbox-agent";
+
+/** All of QuickJS-ng but its own programs. */
+const engineFiles = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
+const hostFiles = ["native/seam.c", "native/quickjs-module.c", "native/executable.c"];
+
+const engineObjects = (tools: Toolchain): Promise<string[]> =>
+  tools.compile(
+    engineFiles.map((file) => join(tools.parts.engine, file)),
+    "engine",
+  );
+
+/** The program that makes bytecode, for the machine that builds; it is the same for every architecture. */
+async function bytecodeCompiler(): Promise<string> {
+  const tools = new Toolchain(ownArchitecture);
+  const objects = [...(await engineObjects(tools)), ...(await tools.compile(["native/compile.c"], "ours"))];
+  const target = join(cache, "compile");
+  await tools.link(objects, `${target}.${process.pid}`);
+  renameSync(`${target}.${process.pid}`, target);
+  return target;
+}
+
+/** Bundles the program: one module for what each command needs, which is loaded when it runs. */
+async function bundle(folder: string): Promise<readonly string[]> {
+  const { success, logs } = await Bun.build({
+    entrypoints: ["src/main.ts"],
+    outdir: folder,
+    target: "browser",
+    format: "esm",
+    splitting: true,
+    // Names and lines stay, for the trace of a fault of ours.
+    minify: { syntax: true, whitespace: false, identifiers: false },
+    external: ["#native"],
+    naming: { entry: "[name].js", chunk: "[name]-[hash].js" },
+  });
+  if (!success) throw new BuildError(logs.map(String).join("\n"));
+  return readdirSync(folder).sort();
+}
+
+/** The modules as bytecode in C. */
+function chunksOf(folder: string, compiler: string, names: readonly string[]): string {
+  const arrays: string[] = [];
+  const rows: string[] = [];
+  names.forEach((name, i) => {
+    const code = join(folder, `${name}.bytecode`);
+    run(compiler, `./${name}`, join(folder, name), code);
+    arrays.push(`static const uint8_t code_${i}[] = {${readFileSync(code).join(",")}};`);
+    rows.push(`{"./${name}", code_${i}, sizeof code_${i}},`);
+  });
+  return `#include "chunks.h"
+${arrays.join("\n")}
+const struct chunk chunks[] = {${rows.join("\n")}};
+const size_t chunk_count = ${rows.length};
+`;
+}
+
+/** Builds the program for one architecture. */
+export async function buildExecutable(tools: Toolchain, target: string): Promise<void> {
+  const folder = join(cache, "bundle");
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const [compiler, names, engine] = await Promise.all([
+    bytecodeCompiler(),
+    bundle(folder),
+    engineObjects(tools),
+  ]);
+  const chunks = join(folder, "chunks.c");
+  writeFileSync(chunks, chunksOf(folder, compiler, names));
+  const ours = await tools.compile([...hostFiles, chunks], "ours");
+  // Linked beside it and renamed: whoever runs the old one goes on with it.
+  await tools.link([...engine, ...ours], `${target}.new`);
+  renameSync(`${target}.new`, target);
+}
