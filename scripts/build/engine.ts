@@ -31,7 +31,8 @@ function checked(folder: string): string {
     throw new BuildError(`${folder} is no source of QuickJS-ng: it has no quickjs.c`);
   }
   const version = versionOf(folder);
-  if (version !== pinned) console.log(`build: QuickJS-ng ${version}, made for ${pinned}: run the tests`);
+  if (version !== pinned)
+    console.log(`build: QuickJS-ng ${version}, made for ${pinned}: run the tests`);
   return folder;
 }
 
@@ -41,7 +42,14 @@ export function partsFor(architecture: Architecture): Parts {
   if (own !== undefined && own !== "") return { engine: checked(own), musl: null };
   const unpacked = join(cache, `debian-${architecture}`);
   if (!existsSync(unpacked)) {
-    run("bash", join(import.meta.dir, "archive.sh"), unpacked, debianNames[architecture], "qjs-src", "musl-dev");
+    run(
+      "bash",
+      join(import.meta.dir, "archive.sh"),
+      unpacked,
+      debianNames[architecture],
+      "qjs-src",
+      "musl-dev",
+    );
   }
   return {
     engine: checked(join(unpacked, "usr", "src", "quickjs-ng")),

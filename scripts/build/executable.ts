@@ -20,7 +20,10 @@ const engineObjects = (tools: Toolchain): Promise<string[]> =>
 /** The program that makes bytecode, for the machine that builds; it is the same for every architecture. */
 async function bytecodeCompiler(): Promise<string> {
   const tools = new Toolchain(ownArchitecture);
-  const objects = [...(await engineObjects(tools)), ...(await tools.compile(["native/compile.c"], "ours"))];
+  const objects = [
+    ...(await engineObjects(tools)),
+    ...(await tools.compile(["native/compile.c"], "ours")),
+  ];
   const target = join(cache, "compile");
   await tools.link(objects, `${target}.${process.pid}`);
   renameSync(`${target}.${process.pid}`, target);

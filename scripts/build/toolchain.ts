@@ -11,7 +11,13 @@ const gnuNames = { x64: "x86_64", arm64: "aarch64" } as const;
 export const ownArchitecture: Architecture = process.arch === "arm64" ? "arm64" : "x64";
 
 /** What has no debug information that names a folder, so that two builds are the same bytes. */
-const common = ["-O2", "-fno-pie", "-fno-asynchronous-unwind-tables", "-ffunction-sections", "-fdata-sections"];
+const common = [
+  "-O2",
+  "-fno-pie",
+  "-fno-asynchronous-unwind-tables",
+  "-ffunction-sections",
+  "-fdata-sections",
+];
 const strict = ["-Wall", "-Wextra", "-Werror"];
 
 /** Object files by path, so that nobody makes one twice. */
@@ -58,7 +64,13 @@ export class Toolchain {
     const version = run(this.#compiler, "--version").split("\n")[0];
     return Promise.all(
       sources.map(async (source) => {
-        const key = [version, ...flags, contents(source), ...headersBeside(source), ...headersBeside("native/.")];
+        const key = [
+          version,
+          ...flags,
+          contents(source),
+          ...headersBeside(source),
+          ...headersBeside("native/."),
+        ];
         const name = `${basename(source, ".c")}-${digest(key)}.o`;
         const object = join(cache, `objects-${this.architecture}`, name);
         let made = beingMade.get(object);
@@ -75,7 +87,14 @@ export class Toolchain {
   /** Links a static executable without symbols. */
   async link(objects: readonly string[], target: string): Promise<void> {
     const { musl } = this.parts;
-    const flags = ["-static", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,--build-id=none"];
+    const flags = [
+      "-static",
+      "-no-pie",
+      "-s",
+      "-Wl,--gc-sections",
+      "-Wl,-z,noseparate-code",
+      "-Wl,--build-id=none",
+    ];
     if (musl === null) {
       await start([this.#compiler, ...flags, "-o", target, ...objects, "-lm"]);
       return;
@@ -84,17 +103,38 @@ export class Toolchain {
     const own = run(this.#compiler, "-print-libgcc-file-name").trim();
     const [first, start2, last] = ["crt1.o", "crti.o", "crtn.o"].map((name) => join(folder, name));
     await start([
-      this.#compiler, ...flags, "-nostdlib", "-o", target,
-      `${first}`, `${start2}`, ...objects, join(folder, "libc.a"), own, `${last}`,
+      this.#compiler,
+      ...flags,
+      "-nostdlib",
+      "-o",
+      target,
+      `${first}`,
+      `${start2}`,
+      ...objects,
+      join(folder, "libc.a"),
+      own,
+      `${last}`,
     ]);
   }
 
   /** Links an addon against the machine's C library, whose symbols the host has. */
   async addon(target: string): Promise<void> {
     await start([
-      this.#compiler, "-shared", "-fPIC", "-O2", "-s", ...strict, "-DNAPI_VERSION=8", "-Inative",
-      "-isystem", "node_modules/node-api-headers/include", "-Wl,--build-id=none",
-      "-o", target, "native/addon.c", "native/seam.c",
+      this.#compiler,
+      "-shared",
+      "-fPIC",
+      "-O2",
+      "-s",
+      ...strict,
+      "-DNAPI_VERSION=8",
+      "-Inative",
+      "-isystem",
+      "node_modules/node-api-headers/include",
+      "-Wl,--build-id=none",
+      "-o",
+      target,
+      "native/addon.c",
+      "native/seam.c",
     ]);
   }
 }

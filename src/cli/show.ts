@@ -6,7 +6,7 @@ import { coloured, errorText, json, type Paint, plain } from "./render.ts";
 import { isTerminal, type Stream, tell } from "./terminal.ts";
 
 /** Of a command that was not understood. */
-export const emptyReport: Report = {
+const emptyReport: Report = {
   outcome: "failed",
   device: null,
   verdict: null,

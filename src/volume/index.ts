@@ -20,8 +20,7 @@ export type { Status } from "./status-report.ts";
 const silent = (): void => undefined;
 
 /** Finds, formats if blank, grows and mounts the volume. Needs root. */
-export const up = (options: VolumeOptions = {}): Report =>
-  ups.up(linuxKernel(), options, silent);
+export const up = (options: VolumeOptions = {}): Report => ups.up(linuxKernel(), options, silent);
 
 /** Says what `up` would do. */
 export const plan = (options: VolumeOptions = {}): Report =>

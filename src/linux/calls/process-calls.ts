@@ -162,10 +162,7 @@ function deadlySignals(): { signal: number; action: Uint8Array }[] {
   return deadly;
 }
 
-export type ProcessCalls = Pick<
-  Kernel,
-  "umask" | "geteuid" | "run" | "ask" | "uninterrupted"
->;
+export type ProcessCalls = Pick<Kernel, "umask" | "geteuid" | "run" | "ask" | "uninterrupted">;
 
 /** `program` is what `ask` starts: null where there is none. */
 export const processCalls = (itself: string | null): ProcessCalls => ({
