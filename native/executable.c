@@ -1,5 +1,6 @@
 /* The program: TypeScript as bytecode, on QuickJS. Ends as soon as no job is left. */
 #include <quickjs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +8,13 @@
 #include <unistd.h>
 
 #include "chunks.h"
+#include "memory.h"
 #include "quickjs-module.h"
 
 /* What would eat the machine is an error of the program. */
 static const size_t most_memory_bytes = 256u << 20;
+/* Until then no cycle of objects is looked for: a boot makes few, and ends before. */
+static const size_t first_collection_bytes = 8u << 20;
 static const size_t most_stack_bytes = 1u << 20;
 /* What C needs of a stack that is smaller than that, below the functions of JavaScript. */
 static const size_t stack_reserve_bytes = 64u << 10;
@@ -108,10 +112,14 @@ static int run(JSRuntime *runtime, JSContext *context) {
 int main(int count, char **values) {
   argument_count = count > 0 ? count - 1 : 0;
   argument_values = values + 1;
-  JSRuntime *runtime = JS_NewRuntime();
+  /* A write that fails says so by its errno. */
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  JSRuntime *runtime = JS_NewRuntime2(&seam_memory, NULL);
   JSContext *context = NULL;
   if (runtime != NULL) {
     JS_SetMemoryLimit(runtime, most_memory_bytes);
+    JS_SetGCThreshold(runtime, first_collection_bytes);
     JS_SetMaxStackSize(runtime, stack_bytes());
     JS_SetModuleLoaderFunc(runtime, NULL, load, NULL);
     context = new_context(runtime);

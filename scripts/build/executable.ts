@@ -9,7 +9,7 @@ export const executable = "dist/arcbox-agent";
 
 /** All of QuickJS-ng but its own programs. */
 const engineFiles = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
-const hostFiles = ["native/seam.c", "native/quickjs-module.c", "native/executable.c"];
+const hostFiles = ["native/seam.c", "native/memory.c", "native/quickjs-module.c", "native/executable.c"];
 
 const engineObjects = (tools: Toolchain): Promise<string[]> =>
   tools.compile(
@@ -31,10 +31,11 @@ async function bytecodeCompiler(): Promise<string> {
 }
 
 /** Bundles the program: one module for what each command needs, which is loaded when it runs. */
-async function bundle(folder: string): Promise<readonly string[]> {
-  const { success, logs } = await Bun.build({
-    entrypoints: ["src/main.ts"],
-    outdir: folder,
+export async function bundle(folder?: string) {
+  const { success, logs, metafile } = await Bun.build({
+    entrypoints: [join(import.meta.dir, "..", "..", "src", "main.ts")],
+    ...(folder === undefined ? {} : { outdir: folder }),
+    metafile: true,
     target: "browser",
     format: "esm",
     splitting: true,
@@ -43,8 +44,8 @@ async function bundle(folder: string): Promise<readonly string[]> {
     external: ["#native"],
     naming: { entry: "[name].js", chunk: "[name]-[hash].js" },
   });
-  if (!success) throw new BuildError(logs.map(String).join("\n"));
-  return readdirSync(folder).sort();
+  if (!success || metafile === undefined) throw new BuildError(logs.map(String).join("\n"));
+  return metafile;
 }
 
 /** The modules as bytecode in C. */
@@ -69,11 +70,12 @@ export async function buildExecutable(tools: Toolchain, target: string): Promise
   const folder = join(cache, "bundle");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const [compiler, names, engine] = await Promise.all([
+  const [compiler, engine] = await Promise.all([
     bytecodeCompiler(),
-    bundle(folder),
     engineObjects(tools),
+    bundle(folder),
   ]);
+  const names = readdirSync(folder).sort();
   const chunks = join(folder, "chunks.c");
   writeFileSync(chunks, chunksOf(folder, compiler, names));
   const ours = await tools.compile([...hostFiles, chunks], "ours");

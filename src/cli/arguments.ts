@@ -1,4 +1,5 @@
 import arg from "arg";
+import { SystemError } from "../linux/errno.ts";
 import { workingDirectory } from "../linux/inherited.ts";
 import { VolumeError } from "../volume/error.ts";
 import { formatPolicies, repairPolicies, type VolumeOptions } from "../volume/options.ts";
@@ -170,11 +171,23 @@ function wholePath(name: string, path: string): string {
   return path.replace(/(?<=.)\/+$/s, "");
 }
 
+function folderFor(name: string): string {
+  try {
+    return workingDirectory();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw usage(
+      `${name} is relative to a working directory that is not there: ${error.message}`,
+      "give the whole path, from / on",
+    );
+  }
+}
+
 /** Absolute, so that it means the same wherever it is used and shows in a report as what it is. */
 function absolute(name: string, path: string): string {
   const given = wholePath(name, path);
   if (given.startsWith("/")) return given;
-  const folder = workingDirectory();
+  const folder = folderFor(name);
   return `${folder === "/" ? "" : folder}/${given}`;
 }
 

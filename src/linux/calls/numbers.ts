@@ -35,6 +35,7 @@ export const numbersOfCalls = {
   read: [0, 63],
   readlinkat: [267, 78],
   rt_sigaction: [13, 134],
+  rt_sigprocmask: [14, 135],
   socket: [41, 198],
   statx: [332, 291],
   syncfs: [306, 267],

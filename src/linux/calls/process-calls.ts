@@ -162,6 +162,33 @@ function deadlySignals(): { signal: number; action: Uint8Array }[] {
   return deadly;
 }
 
+/** In somebody else's process, whose threads are not ours, and who shares with them what is done on a signal. */
+function withSignalsIgnored<T>(work: () => T): T {
+  const held = deadlySignals();
+  const ignore = kernelSigaction.encode({ handler: SIG_IGN });
+  for (const { signal } of held) sigaction(signal, ignore, 0);
+  try {
+    return work();
+  } finally {
+    for (const { signal, action } of held) sigaction(signal, action, 0);
+  }
+}
+
+/** asm-generic/signal-defs.h */
+const SIG_BLOCK = 0;
+const SIG_SETMASK = 2;
+
+function withSignalsBlocked<T>(work: () => T): T {
+  const before = new Uint8Array(signalSetBytes);
+  const all = new Uint8Array(signalSetBytes).fill(0xff);
+  call("rt_sigprocmask", undefined, SIG_BLOCK, all, before, signalSetBytes);
+  try {
+    return work();
+  } finally {
+    call("rt_sigprocmask", undefined, SIG_SETMASK, before, 0, signalSetBytes);
+  }
+}
+
 export type ProcessCalls = Pick<Kernel, "umask" | "geteuid" | "run" | "ask" | "uninterrupted">;
 
 /** `program` is what `ask` starts: null where there is none. */
@@ -190,14 +217,6 @@ export const processCalls = (itself: string | null): ProcessCalls => ({
     }
   },
 
-  uninterrupted(work) {
-    const held = deadlySignals();
-    const ignore = kernelSigaction.encode({ handler: SIG_IGN });
-    for (const { signal } of held) sigaction(signal, ignore, 0);
-    try {
-      return work();
-    } finally {
-      for (const { signal, action } of held) sigaction(signal, action, 0);
-    }
-  },
+  // The program has one thread, and what is blocked there comes when the work is done.
+  uninterrupted: itself === null ? withSignalsIgnored : withSignalsBlocked,
 });
