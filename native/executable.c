@@ -19,34 +19,57 @@ static const size_t most_stack_bytes = 1u << 20;
 /* What C needs of a stack that is smaller than that, below the functions of JavaScript. */
 static const size_t stack_reserve_bytes = 64u << 10;
 
+enum { most_chunks = 64 };
+
 static int argument_count;
 static char **argument_values;
 
-static const struct chunk *chunk_named(const char *name) {
-  for (size_t i = 0; i < chunk_count; i++)
-    if (strcmp(chunks[i].name, name) == 0) return &chunks[i];
-  return NULL;
-}
+/* What is loaded stands here, so that nothing is there twice. */
+static JSModuleDef *loaded[most_chunks];
 
-static JSValue read_chunk(JSContext *context, const struct chunk *chunk) {
-  return JS_ReadObject(context, chunk->code, chunk->length, JS_READ_OBJ_BYTECODE);
-}
-
+/* The module of a chunk; loaded with the first call. NULL where that throws. */
 static JSModuleDef *load(JSContext *context, const char *name, void *opaque) {
   (void)opaque;
   if (strcmp(name, SEAM_MODULE_NAME) == 0)
     return seam_module(context, argument_count, argument_values);
-  const struct chunk *chunk = chunk_named(name);
-  if (chunk == NULL) {
+  size_t at = 0;
+  while (at < chunk_count && strcmp(chunks[at].name, name) != 0) at++;
+  if (at == chunk_count || at >= most_chunks) {
     JS_ThrowReferenceError(context, "there is no module %s", name);
     return NULL;
   }
-  JSValue module = read_chunk(context, chunk);
+  if (loaded[at] != NULL) return loaded[at];
+  JSValue module = JS_ReadObject(context, chunks[at].code, chunks[at].length, JS_READ_OBJ_BYTECODE);
   if (JS_IsException(module)) return NULL;
-  JSModuleDef *definition = JS_VALUE_GET_PTR(module);
+  loaded[at] = JS_VALUE_GET_PTR(module);
   /* The context's list of modules holds it. */
   JS_FreeValue(context, module);
-  return definition;
+  return loaded[at];
+}
+
+/* Evaluates a module that awaits nothing, or goes on as far as it does: its promise. */
+static JSValue evaluate(JSContext *context, JSModuleDef *module) {
+  JSValue value = JS_DupValue(context, JS_MKPTR(JS_TAG_MODULE, module));
+  if (JS_ResolveModule(context, value) == 0) return JS_EvalFunction(context, value);
+  JS_FreeValue(context, value);
+  return JS_EXCEPTION;
+}
+
+/* require(name): a module that is not needed by every boot, at once. */
+static JSValue js_require(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
+  (void)self;
+  const char *name = count == 1 ? JS_ToCString(context, values[0]) : NULL;
+  if (name == NULL) return JS_ThrowTypeError(context, "require(name)");
+  JSModuleDef *module = load(context, name, NULL);
+  JS_FreeCString(context, name);
+  if (module == NULL) return JS_EXCEPTION;
+  JSValue evaluation = evaluate(context, module);
+  if (JS_IsException(evaluation)) return evaluation;
+  JSValue answer = JS_PromiseState(context, evaluation) == JS_PROMISE_REJECTED
+                       ? JS_Throw(context, JS_PromiseResult(context, evaluation))
+                       : JS_GetModuleNamespace(context, module);
+  JS_FreeValue(context, evaluation);
+  return answer;
 }
 
 static void show(JSContext *context, JSValueConst value) {
@@ -93,14 +116,16 @@ static JSContext *new_context(JSRuntime *runtime) {
       JS_AddIntrinsicPromise(context) != 0 || JS_AddIntrinsicBigInt(context) != 0)
     return NULL;
   JS_AddIntrinsicRegExpCompiler(context);
+  JSValue global = JS_GetGlobalObject(context);
+  JS_SetPropertyStr(context, global, "require", JS_NewCFunction(context, js_require, "require", 1));
+  JS_FreeValue(context, global);
   return context;
 }
 
 static int run(JSRuntime *runtime, JSContext *context) {
-  JSValue module = read_chunk(context, chunk_named("./main.js"));
-  if (JS_IsException(module) || JS_ResolveModule(context, module) != 0)
-    return uncaught(context, JS_GetException(context));
-  JSValue evaluation = JS_EvalFunction(context, module);
+  JSModuleDef *module = load(context, "./main.js", NULL);
+  if (module == NULL) return uncaught(context, JS_GetException(context));
+  JSValue evaluation = evaluate(context, module);
   if (JS_IsException(evaluation)) return uncaught(context, JS_GetException(context));
   int status = run_jobs(runtime);
   if (status != 0) return status;

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { BunPlugin } from "bun";
 import { BuildError, run } from "./commands.ts";
 import { cache } from "./engine.ts";
 import { ownArchitecture, Toolchain } from "./toolchain.ts";
@@ -7,9 +8,16 @@ import { ownArchitecture, Toolchain } from "./toolchain.ts";
 /** Where `npm run build` puts the program. */
 export const executable = "dist/arcbox-agent";
 
+const sources = join(import.meta.dir, "..", "..", "src");
+
 /** All of QuickJS-ng but its own programs. */
 const engineFiles = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
-const hostFiles = ["native/seam.c", "native/memory.c", "native/quickjs-module.c", "native/executable.c"];
+const hostFiles = [
+  "native/seam.c",
+  "native/memory.c",
+  "native/quickjs-module.c",
+  "native/executable.c",
+];
 
 const engineObjects = (tools: Toolchain): Promise<string[]> =>
   tools.compile(
@@ -30,10 +38,37 @@ async function bytecodeCompiler(): Promise<string> {
   return target;
 }
 
+/**
+ * The modules that are loaded at once when they are needed, and not with what needs them: `require("./x.ts")`.
+ * Each is a part of its own, under its own name.
+ */
+function requiredModules(): string[] {
+  const required = new Set<string>();
+  for (const file of new Bun.Glob("**/*.ts").scanSync({ cwd: sources, absolute: true })) {
+    for (const [, path] of readFileSync(file, "utf8").matchAll(/\brequire\("(\.[^"]+\.ts)"\)/g)) {
+      required.add(join(dirname(file), path ?? ""));
+    }
+  }
+  return [...required].sort();
+}
+
+/** Leaves `require` to the host, which knows each module by the name of its part. */
+const requiredByName: BunPlugin = {
+  name: "required by name",
+  setup(build) {
+    build.onResolve({ filter: /^\..*\.ts$/ }, ({ kind, path }) =>
+      kind === "require-call"
+        ? { path: `./${basename(path, ".ts")}.js`, external: true }
+        : undefined,
+    );
+  },
+};
+
 /** Bundles the program: one module for what each command needs, which is loaded when it runs. */
 export async function bundle(folder?: string) {
   const { success, logs, metafile } = await Bun.build({
-    entrypoints: [join(import.meta.dir, "..", "..", "src", "main.ts")],
+    entrypoints: [join(sources, "main.ts"), ...requiredModules()],
+    plugins: [requiredByName],
     ...(folder === undefined ? {} : { outdir: folder }),
     metafile: true,
     target: "browser",

@@ -68,7 +68,8 @@ function characterAt(bytes: Uint8Array, at: number): { character: string; length
 }
 
 /** Lower-case hexadecimal, two digits a byte. */
-export const hex = (bytes: Uint8Array): string => bytes.toHex();
+export const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** 16 bytes as "8-4-4-4-12". */
 export function uuidText(bytes: Uint8Array): string {

@@ -54,22 +54,25 @@ describe("what is inherited changes nothing of what is done", () => {
   });
 });
 
-test.each([4, 5, 8, 14])("with %d descriptors it does nothing by halves, and says why", async (n) => {
-  const box = sandbox();
-  const args = ["--device", box.disk(GiB).device];
-  // The hard limit: the program raises the soft one by itself.
-  const prefix = [tool("prlimit"), `--nofile=${n}:${n}`];
-  const { hint } = await fails(
-    volume(box, "up", args, { prefix }),
-    "unsupported",
-    "format-failed",
-    "unreadable",
-  );
-  expect(hint).toContain("ulimit -n");
-  expect(ourMounts(box)).toEqual([]);
-  await succeeds(volume(box, "up", args));
-  expectMounted(box.root);
-});
+test.each([4, 5, 8, 14])(
+  "with %d descriptors it does nothing by halves, and says why",
+  async (n) => {
+    const box = sandbox();
+    const args = ["--device", box.disk(GiB).device];
+    // The hard limit: the program raises the soft one by itself.
+    const prefix = [tool("prlimit"), `--nofile=${n}:${n}`];
+    const { hint } = await fails(
+      volume(box, "up", args, { prefix }),
+      "unsupported",
+      "format-failed",
+      "unreadable",
+    );
+    expect(hint).toContain("ulimit -n");
+    expect(ourMounts(box)).toEqual([]);
+    await succeeds(volume(box, "up", args));
+    expectMounted(box.root);
+  },
+);
 
 /** How the reports of the four commands cannot be delivered. */
 const outputs: readonly (readonly [what: string, redirection: string])[] = [

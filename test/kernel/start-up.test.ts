@@ -12,7 +12,10 @@ const boot = [
   "node_modules/arg/index.js",
   "package.json",
   "src/main.ts",
-  "src/program.ts",
+  ...["event", "file", "mount", "process", "time"].map(
+    (name) => `src/linux/calls/${name}-calls.ts`,
+  ),
+  ...["numbers", "scratch", "signals", "system-call"].map((name) => `src/linux/calls/${name}.ts`),
   ...["checksum", "ioctls", "mounted", "superblock"].map((name) => `src/btrfs/${name}.ts`),
   ...["arguments", "render", "run", "show", "terminal", "volume-command"].map(inCli),
   ...["aligned-buffer", "appearance", "block-device", "bytes", "errno"].map(inLinux),
@@ -22,8 +25,8 @@ const boot = [
     "ioctl",
     "kernel",
     "leases",
-    "libc",
-    "libc-kernel",
+    "inherited",
+    "linux-kernel",
     "loop",
     "mountinfo",
   ].map(inLinux),
@@ -91,8 +94,7 @@ function inVolume(name: string): string {
 async function modulesOf(entry: string): Promise<string[]> {
   const { outputs } = await bundle();
   const pathOf = (wanted: string): string =>
-    Object.keys(outputs).find((path) => outputs[path]?.entryPoint === wanted) ??
-    "";
+    Object.keys(outputs).find((path) => outputs[path]?.entryPoint === wanted) ?? "";
   const modules = new Set<string>();
   const seen = new Set<string>();
   const visit = (path: string): void => {

@@ -18,6 +18,14 @@ export const mountCalls: MountCalls = {
   fsopen: (type) => call("fsopen", type, nameWord(type), FSOPEN_CLOEXEC),
   fsconfig(context, name, value) {
     const command = value === null ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
-    call("fsconfig", name, context, command, nameWord(name), value === null ? 0 : nameWord(value), 0);
+    call(
+      "fsconfig",
+      name,
+      context,
+      command,
+      nameWord(name),
+      value === null ? 0 : nameWord(value),
+      0,
+    );
   },
 };
