@@ -10,7 +10,7 @@ import { call, nameWord, retried } from "./system-call.ts";
 /** linux/openat2.h, struct open_how */
 const openHow = struct(24, { flags: u64(0), mode: u64(8), resolve: u64(16) });
 
-/** linux/stat.h, struct statx; the mask asks for the basic fields and the mount id. */
+/** linux/stat.h, struct statx; the mask asks for the basic fields, the time of birth and the mount id. */
 const statxFields = struct(256, {
   linkCount: u32(16),
   owner: u32(20),
@@ -19,6 +19,10 @@ const statxFields = struct(256, {
   sizeBytes: u64(40),
   /** In units of 512 bytes. */
   blocks: u64(48),
+  bornSeconds: u64(80),
+  bornNanoseconds: u32(88),
+  changedSeconds: u64(96),
+  changedNanoseconds: u32(104),
   nodeMajor: u32(128),
   nodeMinor: u32(132),
   deviceMajor: u32(136),
@@ -26,6 +30,7 @@ const statxFields = struct(256, {
   mountId: u64(144),
 });
 const STATX_BASIC_STATS = 0x7ff;
+const STATX_BTIME = 0x800;
 const STATX_MNT_ID = 0x1000;
 
 /** asm-generic/statfs.h, struct statfs of 64-bit machines; counts of blocks. */
@@ -52,6 +57,12 @@ const nameBufferBytes = 4096;
 const how = scratch(openHow.sizeBytes);
 const status = scratch(statxFields.sizeBytes);
 const names = new Uint8Array(nameBufferBytes);
+
+/** Seconds since 1970. Not by a bigint, because this is called so often. */
+const moment = (view: DataView, seconds: number, nanoseconds: number): number =>
+  view.getInt32(seconds + 4, true) * 2 ** 32 +
+  view.getUint32(seconds, true) +
+  view.getUint32(nanoseconds, true) / 1e9;
 
 /** What is done with files, folders and devices, by path or open. */
 export type FileCalls = Pick<
@@ -129,7 +140,7 @@ export const fileCalls: FileCalls = {
 
   statx(directory, path, flags): FileStatus {
     const { bytes, view } = status;
-    const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+    const mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
     call("statx", path, directory, nameWord(path), flags, mask, bytes);
     // Read field by field: this is called so often that a decoder's loop would show.
     const at = statxFields.fields;
@@ -144,6 +155,8 @@ export const fileCalls: FileCalls = {
       sizeBytes: Number(view.getBigUint64(at.sizeBytes.offset, true)),
       allocatedBytes: Number(view.getBigUint64(at.blocks.offset, true)) * 512,
       linkCount: view.getUint32(at.linkCount.offset, true),
+      bornSeconds: moment(view, at.bornSeconds.offset, at.bornNanoseconds.offset),
+      changedSeconds: moment(view, at.changedSeconds.offset, at.changedNanoseconds.offset),
       device: `${deviceMajor}:${deviceMinor}`,
       nodeDevice: `${nodeMajor}:${nodeMinor}`,
       mountId: Number(view.getBigUint64(at.mountId.offset, true)),

@@ -51,21 +51,27 @@ function ended(pid: number): Pick<ProgramResult, "exitCode" | "signal"> {
     : { exitCode: null, signal: signalName(signal) };
 }
 
-/**
- * Starts a program that reads nothing and writes into a pipe; gives the end to read from. Of its standard
- * error, `isWhole` keeps what it says there too.
- */
+/** What a started program finds as its first descriptors beside the pipe that it writes into. */
+interface Streams {
+  /** null: nothing can be read there. */
+  readonly input: number | null;
+  /** What it says on standard error is read, too. */
+  readonly keepsErrors: boolean;
+  /** Descriptors 3 and up. */
+  readonly inherited: readonly number[];
+}
+
+/** Starts a program that writes into a pipe; gives the end to read from. */
 function started(
   program: string,
   words: readonly string[],
-  inherited: readonly number[],
-  isWhole: boolean,
+  { input, keepsErrors, inherited }: Streams,
 ): { readonly pid: number; readonly from: number } {
   // A pipe that nobody writes into: its end comes at once, and there need not be a /dev/null.
   const nothing = pipe();
   const output = pipe();
-  const error = isWhole ? output.into : nothing.from;
-  const descriptors = [nothing.from, output.into, error, ...inherited];
+  const error = keepsErrors ? output.into : nothing.from;
+  const descriptors = [input ?? nothing.from, output.into, error, ...inherited];
   const pid = spawn(program, [program, ...words], cleanEnvironment, descriptors);
   for (const fd of [nothing.from, nothing.into, output.into]) fileCalls.close(fd);
   if (pid >= 0) return { pid, from: output.from };
@@ -73,30 +79,44 @@ function started(
   throw new SystemError("execve", -pid, program);
 }
 
-/** All that can be read, until the other end is closed or the time is over; more than a limit is not kept. */
-function readAll(fd: number, endMs: number): string {
+/** Asks again and again whether something comes, all in one time, which `goesOn` may give anew when it is over. */
+function inTime(fd: number, waitMs: number, goesOn: () => boolean): () => boolean {
+  let endMs = timeCalls.nowMs() + waitMs;
+  return () => {
+    for (;;) {
+      const leftMs = endMs - timeCalls.nowMs();
+      if (leftMs <= 0 || !eventCalls.waitReadable([fd], leftMs)) {
+        if (!goesOn()) return false;
+        endMs = timeCalls.nowMs() + waitMs;
+        // A signal ends a wait too; a look that does not wait tells.
+      } else if (eventCalls.waitReadable([fd], 0)) return true;
+    }
+  };
+}
+
+/** All that can be read until the other end is closed or `isMore` says no; more than a limit is not kept. */
+function readAll(fd: number, isMore: () => boolean = () => true): string {
   const pieces: Uint8Array[] = [];
   let keptBytes = 0;
-  for (;;) {
-    if (endMs !== Number.POSITIVE_INFINITY) {
-      const leftMs = endMs - timeCalls.nowMs();
-      if (leftMs <= 0 || !eventCalls.waitReadable([fd], leftMs)) break;
-      // A signal ends a wait too; a look that does not wait tells.
-      if (!eventCalls.waitReadable([fd], 0)) continue;
-    }
+  while (isMore()) {
     const piece = new Uint8Array(4096);
     const count = fileCalls.read(fd, piece);
     if (count === 0) break;
-    if (keptBytes < longestOutputBytes) pieces.push(piece.subarray(0, count));
+    if (keptBytes >= longestOutputBytes) continue;
+    pieces.push(piece.subarray(0, count));
     keptBytes += count;
   }
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  return fromUtf8(joined(pieces, keptBytes));
+}
+
+function joined(pieces: readonly Uint8Array[], sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
   let at = 0;
   for (const piece of pieces) {
     bytes.set(piece, at);
     at += piece.length;
   }
-  return fromUtf8(bytes);
+  return bytes;
 }
 
 /**
@@ -189,7 +209,27 @@ function withSignalsBlocked<T>(work: () => T): T {
   }
 }
 
-export type ProcessCalls = Pick<Kernel, "umask" | "geteuid" | "run" | "ask" | "uninterrupted">;
+export type ProcessCalls = Pick<
+  Kernel,
+  "umask" | "geteuid" | "run" | "ask" | "askAbout" | "uninterrupted"
+>;
+
+/** The answer of this program, started once more, and its process id: nobody has waited for it. */
+function asked(
+  itself: string,
+  words: readonly string[],
+  input: number | null,
+  waitMs: number,
+  goesOn: () => boolean,
+): { readonly pid: number; readonly answer: string } {
+  const streams = { input, keepsErrors: false, inherited: [] };
+  const { pid, from } = started(itself, words, streams);
+  try {
+    return { pid, answer: readAll(from, inTime(from, waitMs, goesOn)) };
+  } finally {
+    fileCalls.close(from);
+  }
+}
 
 /** `program` is what `ask` starts: null where there is none. */
 export const processCalls = (itself: string | null): ProcessCalls => ({
@@ -198,22 +238,28 @@ export const processCalls = (itself: string | null): ProcessCalls => ({
 
   run: (program, words, inherited) =>
     waitingForChildren(() => {
-      const { pid, from } = started(program, words, inherited, true);
-      const output = readAll(from, Number.POSITIVE_INFINITY);
-      fileCalls.close(from);
-      return { ...ended(pid), output };
+      const { pid, from } = started(program, words, { input: null, keepsErrors: true, inherited });
+      try {
+        return { output: readAll(from), ...ended(pid) };
+      } finally {
+        fileCalls.close(from);
+      }
     }),
 
   ask(words, waitMs) {
     if (itself === null || waitMs <= 0) return null;
-    const endMs = timeCalls.nowMs() + waitMs;
-    const { pid, from } = started(itself, words, [], false);
+    const { pid, answer } = asked(itself, words, null, waitMs, () => false);
+    // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
+    call("kill", undefined, pid, signals.SIGKILL);
+    return answer;
+  },
+  askAbout(path, flags, words, waitMs, goesOn = () => false) {
+    if (itself === null || waitMs <= 0) return null;
+    const fd = fileCalls.open(path, flags);
     try {
-      return readAll(from, endMs);
+      return asked(itself, words, fd, waitMs, goesOn).answer;
     } finally {
-      // Nobody waits for it: whoever asked a daemon that has the question dies only when that answers.
-      call("kill", undefined, pid, signals.SIGKILL);
-      fileCalls.close(from);
+      fileCalls.close(fd);
     }
   },
 
