@@ -94,7 +94,7 @@ test("an error tells the system call that failed, and its number", async () => {
     join(box.dir, "no", "such", "image"),
   ]);
   expect(JSON.parse(run.stdout)).toMatchObject({
-    error: { code: "device-missing", errno: 2, call: "open" },
+    error: { code: "device-missing", errno: 2, call: "openat2" },
   });
 });
 

@@ -175,8 +175,9 @@ describe("a reader that does not read holds nobody up", () => {
 test("in a working directory that was deleted, only what is relative to it is not done", async () => {
   const box = sandbox();
   const { device } = box.disk(GiB);
-  const gone = box.folder("gone");
-  const prefix = [tool("sh"), "-c", `cd '${gone}' && rmdir '${gone}' && exec "$@"`, "sh"];
+  const gone = box.path("gone");
+  const line = `mkdir '${gone}' && cd '${gone}' && rmdir '${gone}' && exec "$@"`;
+  const prefix = [tool("sh"), "-c", line, "sh"];
   const upAt = (root: string) =>
     agent(["volume", "up", "--root", root, "--device", device], { prefix });
   const relative = await upAt("root");
