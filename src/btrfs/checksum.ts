@@ -7,17 +7,17 @@ const names = ["crc32c", "xxhash64", "sha256", "blake2b"] as const;
 /** The name of a checksum type; undefined when this program does not know it. */
 export const checksumName = (type: number): string | undefined => names[type];
 
-/** Both are loaded with the first checksum, for a warm boot computes none: the kernel does, at mount. */
+/** The parts that compute are loaded with the first checksum, for a warm boot needs none: the kernel does, at mount. */
 function crc32cOf(data: Uint8Array): Uint8Array {
-  const checksum = require("./crc32c.ts") as typeof import("./crc32c.ts");
-  const digest = new Uint8Array(4);
-  new DataView(digest.buffer).setUint32(0, checksum.crc32c(data), true);
-  return digest;
+  const { crc32c } = require("./crc32c.ts") as typeof import("./crc32c.ts");
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, crc32c(data), true);
+  return bytes;
 }
 
 function digestOf(name: Exclude<(typeof names)[number], "crc32c">, data: Uint8Array): Uint8Array {
-  const all = require("./digests.ts") as typeof import("./digests.ts");
-  return all.digests[name](data);
+  const { digest } = require("./digests.ts") as typeof import("./digests.ts");
+  return digest(name, data);
 }
 
 /**

@@ -10,9 +10,14 @@ function xxhash64(data: Uint8Array): Uint8Array {
   return digest;
 }
 
-/** By name, but that which nearly every volume has, the digest of each kind as it stands on the disk. */
-export const digests = {
-  xxhash64,
-  sha256,
-  blake2b: (data: Uint8Array) => blake2b(data, { dkLen: 32 }),
-} as const;
+/** The digest of each kind as it stands on the disk, but for that which nearly every volume has. */
+export function digest(name: "xxhash64" | "sha256" | "blake2b", data: Uint8Array): Uint8Array {
+  switch (name) {
+    case "xxhash64":
+      return xxhash64(data);
+    case "sha256":
+      return sha256(data);
+    case "blake2b":
+      return blake2b(data, { dkLen: 32 });
+  }
+}
