@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "chunks.h"
 #include "memory.h"
 #include "quickjs-module.h"
+#include "snapshot.h"
 
 /* What would eat the machine is an error of the program. */
 static const size_t most_memory_bytes = 256u << 20;
@@ -21,30 +23,34 @@ static const size_t stack_reserve_bytes = 64u << 10;
 
 enum { most_chunks = 64 };
 
-static int argument_count;
-static char **argument_values;
-
-/* What is loaded stands here, so that nothing is there twice. */
-static JSModuleDef *loaded[most_chunks];
+/* What the program has of the engine; in the engine's memory, so that a snapshot has it too. */
+struct program {
+  JSRuntime *runtime;
+  JSContext *context;
+  /* What is loaded stands here, so that nothing is there twice. */
+  JSModuleDef *loaded[most_chunks];
+  /* Where it was when the snapshot was made: code must not have moved since. */
+  int (*main)(int, char **);
+};
+static struct program *program;
 
 /* The module of a chunk; loaded with the first call. NULL where that throws. */
 static JSModuleDef *load(JSContext *context, const char *name, void *opaque) {
   (void)opaque;
-  if (strcmp(name, SEAM_MODULE_NAME) == 0)
-    return seam_module(context, argument_count, argument_values);
+  if (strcmp(name, SEAM_MODULE_NAME) == 0) return seam_module(context);
   size_t at = 0;
   while (at < chunk_count && strcmp(chunks[at].name, name) != 0) at++;
   if (at == chunk_count || at >= most_chunks) {
     JS_ThrowReferenceError(context, "there is no module %s", name);
     return NULL;
   }
-  if (loaded[at] != NULL) return loaded[at];
+  if (program->loaded[at] != NULL) return program->loaded[at];
   JSValue module = JS_ReadObject(context, chunks[at].code, chunks[at].length, JS_READ_OBJ_BYTECODE);
   if (JS_IsException(module)) return NULL;
-  loaded[at] = JS_VALUE_GET_PTR(module);
+  program->loaded[at] = JS_VALUE_GET_PTR(module);
   /* The context's list of modules holds it. */
   JS_FreeValue(context, module);
-  return loaded[at];
+  return program->loaded[at];
 }
 
 /* Evaluates a module that awaits nothing, or goes on as far as it does: its promise. */
@@ -122,37 +128,64 @@ static JSContext *new_context(JSRuntime *runtime) {
   return context;
 }
 
-static int run(JSRuntime *runtime, JSContext *context) {
-  JSModuleDef *module = load(context, "./main.js", NULL);
+/* Loads and evaluates a module with all that it imports, and runs what it has begun. */
+static int run(const char *name) {
+  JSContext *context = program->context;
+  JSModuleDef *module = load(context, name, NULL);
   if (module == NULL) return uncaught(context, JS_GetException(context));
   JSValue evaluation = evaluate(context, module);
   if (JS_IsException(evaluation)) return uncaught(context, JS_GetException(context));
-  int status = run_jobs(runtime);
+  int status = run_jobs(program->runtime);
   if (status != 0) return status;
   return JS_PromiseState(context, evaluation) == JS_PROMISE_REJECTED
              ? uncaught(context, JS_PromiseResult(context, evaluation))
              : 0;
 }
 
+static struct program *new_program(int main(int, char **)) {
+  JSRuntime *runtime = JS_NewRuntime2(&seam_memory, NULL);
+  if (runtime == NULL) return NULL;
+  JS_SetMemoryLimit(runtime, most_memory_bytes);
+  JS_SetGCThreshold(runtime, first_collection_bytes);
+  JS_SetModuleLoaderFunc(runtime, NULL, load, NULL);
+  JSContext *context = new_context(runtime);
+  struct program *made = context == NULL ? NULL : js_mallocz(context, sizeof *made);
+  if (made != NULL) *made = (struct program){.runtime = runtime, .context = context, .main = main};
+  return made;
+}
+
+/* Loads what every boot needs into the snapshot and writes that down: the modules of these names. */
+static int freeze(const char *path, int count, char **names) {
+  for (int i = 0; i < count; i++)
+    if (run(names[i]) != 0) return 1;
+  seam_memory_end_snapshot(program);
+  size_t length = (size_t)(snapshot.end - (uint8_t *)&snapshot);
+  FILE *file = fopen(path, "wb");
+  return file != NULL && fwrite(&snapshot, 1, length, file) == length && fclose(file) == 0 ? 0 : 1;
+}
+
+/* The engine seeds its hash tables by this, and every build is to make the same snapshot. */
+int gettimeofday(struct timeval *now, void *zone) {
+  (void)zone;
+  *now = (struct timeval){.tv_sec = 1};
+  return 0;
+}
+
 int main(int count, char **values) {
-  argument_count = count > 0 ? count - 1 : 0;
-  argument_values = values + 1;
+  seam_arguments(count > 0 ? count - 1 : 0, values + 1);
   /* A write that fails says so by its errno. */
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
-  JSRuntime *runtime = JS_NewRuntime2(&seam_memory, NULL);
-  JSContext *context = NULL;
-  if (runtime != NULL) {
-    JS_SetMemoryLimit(runtime, most_memory_bytes);
-    JS_SetGCThreshold(runtime, first_collection_bytes);
-    JS_SetMaxStackSize(runtime, stack_bytes());
-    JS_SetModuleLoaderFunc(runtime, NULL, load, NULL);
-    context = new_context(runtime);
-  }
-  if (context == NULL) {
+  bool freezes = snapshot.root == NULL && count > 3 && strcmp(values[1], "--freeze") == 0;
+  if (freezes) seam_memory_begin_snapshot();
+  program = snapshot.root != NULL ? snapshot.root : new_program(main);
+  if (program == NULL) {
     fprintf(stderr, "arcbox-agent: internal: too little memory to start\n");
     return 1;
   }
+  if (program->main != main) abort();
+  JS_UpdateStackTop(program->runtime);
+  JS_SetMaxStackSize(program->runtime, stack_bytes());
   /* Nothing is freed one by one: the kernel takes all of it. */
-  return run(runtime, context);
+  return freezes ? freeze(values[2], count - 3, values + 3) : run("./main.js");
 }

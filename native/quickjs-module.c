@@ -263,9 +263,12 @@ static int fill(JSContext *context, JSModuleDef *module) {
   return JS_SetModuleExportList(context, module, functions, function_count);
 }
 
-JSModuleDef *seam_module(JSContext *context, int count, char **values) {
+void seam_arguments(int count, char **values) {
   argument_count = count;
   argument_values = values;
+}
+
+JSModuleDef *seam_module(JSContext *context) {
   JSModuleDef *module = JS_NewCModule(context, SEAM_MODULE_NAME, fill);
   if (module != NULL) JS_AddModuleExportList(context, module, functions, function_count);
   return module;

@@ -6,5 +6,7 @@
 /* The name that TypeScript imports it by. */
 #define SEAM_MODULE_NAME "#native"
 
-/* Makes the module; `arguments` are the program's, without its name, and live as long as it. */
-JSModuleDef *seam_module(JSContext *context, int argument_count, char **arguments);
+JSModuleDef *seam_module(JSContext *context);
+
+/* The command line of this start, without the program's name. */
+void seam_arguments(int count, char **values);

@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { BunPlugin } from "bun";
+import type { BuildMetafile, BunPlugin } from "bun";
 import { BuildError, run } from "./commands.ts";
 import { cache } from "./engine.ts";
 import { ownArchitecture, Toolchain } from "./toolchain.ts";
@@ -83,21 +84,43 @@ export async function bundle(folder?: string) {
   return metafile;
 }
 
-/** The modules as bytecode in C. */
-function chunksOf(folder: string, compiler: string, names: readonly string[]): string {
+/** Behind all else, so that what is left out of them moves no code and no data of the engine. */
+const chunkSection = `__attribute__((section(".chunks")))`;
+
+/** The modules as bytecode in C; of `frozen` ones, which the snapshot has, nothing but the name. */
+function chunksOf(folder: string, names: readonly string[], frozen: ReadonlySet<string>): string {
   const arrays: string[] = [];
-  const rows: string[] = [];
-  names.forEach((name, i) => {
-    const code = join(folder, `${name}.bytecode`);
-    run(compiler, `./${name}`, join(folder, name), code);
-    arrays.push(`static const uint8_t code_${i}[] = {${readFileSync(code).join(",")}};`);
-    rows.push(`{"./${name}", code_${i}, sizeof code_${i}},`);
+  const rows = names.map((name, i) => {
+    const code = frozen.has(name) ? [0] : readFileSync(join(folder, `${name}.bytecode`));
+    arrays.push(`${chunkSection} static const uint8_t code_${i}[] = {${code.join(",")}};`);
+    return `{"./${name}", code_${i}, sizeof code_${i}},`;
   });
   return `#include "chunks.h"
 ${arrays.join("\n")}
-const struct chunk chunks[] = {${rows.join("\n")}};
+${chunkSection} const struct chunk chunks[] = {${rows.join("\n")}};
 const size_t chunk_count = ${rows.length};
 `;
+}
+
+/** The modules that a warm boot loads: those of `run.ts`, whatever it imports. */
+function bootModules({ outputs }: BuildMetafile): string[] {
+  const found = new Set<string>();
+  const visit = (path: string): void => {
+    if (found.has(path)) return;
+    found.add(path);
+    for (const { path: next, kind } of outputs[path]?.imports ?? []) {
+      if (kind === "import-statement") visit(next);
+    }
+  };
+  for (const [path, { entryPoint }] of Object.entries(outputs)) {
+    if (entryPoint === "src/cli/run.ts") visit(path);
+  }
+  return [...found].map((path) => basename(path));
+}
+
+/** Runs what was linked with an empty snapshot, which fills one; in a world that is the same for every build. */
+function freeze(first: string, image: string, entry: string): void {
+  run("env", "-i", "setarch", "--addr-no-randomize", first, "--freeze", image, `./${entry}`);
 }
 
 /** Builds the program for one architecture. */
@@ -105,16 +128,41 @@ export async function buildExecutable(tools: Toolchain, target: string): Promise
   const folder = join(cache, "bundle");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const [compiler, engine] = await Promise.all([
+  const [compiler, engine, metafile] = await Promise.all([
     bytecodeCompiler(),
     engineObjects(tools),
     bundle(folder),
   ]);
   const names = readdirSync(folder).sort();
-  const chunks = join(folder, "chunks.c");
-  writeFileSync(chunks, chunksOf(folder, compiler, names));
-  const ours = await tools.compile([...hostFiles, chunks], "ours");
+  for (const name of names)
+    run(compiler, `./${name}`, join(folder, name), join(folder, `${name}.bytecode`));
+  const host = await tools.compile(hostFiles, "ours");
+  const linked = async (part: string, source: string, frozen: ReadonlySet<string>, at: string) => {
+    const chunks = join(folder, `${part}-chunks.c`);
+    writeFileSync(chunks, chunksOf(folder, names, frozen));
+    await tools.link([...engine, ...host, ...(await tools.compile([chunks, source], "ours"))], at);
+  };
+
+  const first = join(folder, "first");
+  await linked("first", "native/snapshot-empty.c", new Set(), first);
+  const boot = bootModules(metafile);
+  const entry = boot.find((name) => name.startsWith("run-"));
+  if (entry === undefined) throw new BuildError("the bundle has no part for src/cli/run.ts");
+  const image = join(folder, "snapshot");
+  freeze(first, image, entry);
+  const filled = join(folder, "snapshot-filled.S");
+  writeFileSync(filled, filledSnapshot(image));
   // Linked beside it and renamed: whoever runs the old one goes on with it.
-  await tools.link([...engine, ...ours], `${target}.new`);
+  await linked("second", filled, new Set(boot), `${target}.new`);
   renameSync(`${target}.new`, target);
 }
+
+/** With the digest of what it includes, by which the compiler's result is kept. */
+const filledSnapshot = (image: string): string => `
+/* ${createHash("sha256").update(readFileSync(image)).digest("hex")} */
+.section .note.GNU-stack,"",%progbits
+.section .snapshot,"aw"
+.globl snapshot
+.balign 4096
+snapshot: .incbin "${image}"
+`;

@@ -71,7 +71,7 @@ export class Toolchain {
           ...headersBeside(source),
           ...headersBeside("native/."),
         ];
-        const name = `${basename(source, ".c")}-${digest(key)}.o`;
+        const name = `${basename(source).replace(/\.\w+$/, "")}-${digest(key)}.o`;
         const object = join(cache, `objects-${this.architecture}`, name);
         let made = beingMade.get(object);
         if (made === undefined && !existsSync(object)) {
@@ -94,6 +94,9 @@ export class Toolchain {
       "-Wl,--gc-sections",
       "-Wl,-z,noseparate-code",
       "-Wl,--build-id=none",
+      // Where the snapshot and the bytecode are is the same in both links of the executable.
+      "-Wl,--section-start=.snapshot=0x10000000",
+      "-Wl,--section-start=.chunks=0x20000000",
     ];
     if (musl === null) {
       await start([this.#compiler, ...flags, "-o", target, ...objects, "-lm"]);
