@@ -111,12 +111,21 @@ const ofEachFilesystem = /\/sys\/fs\/btrfs\/UUID\/devices|"\/sys\/class\/block\/
 /** What such a Btrfs lies on; also asked of a loop device that may be that of an image. */
 const ofBacking = /LOOP_GET_STATUS64|\/loop\/backing_file>/;
 
-function isSteady({ image, command, mounted }: Setting, { label, occurrence }: Call): boolean {
+/** A child that looks where nobody may answer is started only when the answer takes long. */
+const ofStarting = /^vfork/;
+
+function isSteady(
+  { content, image, command, mounted }: Setting,
+  { label, occurrence }: Call,
+): boolean {
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
+  // A format asks who writes to its disk, and the end of a volume who has it; both start one program for certain.
+  const looksAtAll = content !== "prepared" || command === "down";
+  if (looksAtAll && occurrence > 0 && ofEachProcess.test(label)) return false;
+  if (ofStarting.test(label) && !(looksAtAll && occurrence === 0)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
   const ofLoops = [ofEachLoop, ofBacking, ofAttaching];
-  if (occurrence > 0 && ofLoops.some((pattern) => pattern.test(label))) return false;
-  return command !== "down" || occurrence === 0 || !ofEachProcess.test(label);
+  return occurrence === 0 || !ofLoops.some((pattern) => pattern.test(label));
 }
 
 export async function stageOf(box: Sandbox, name: StageName): Promise<Stage> {

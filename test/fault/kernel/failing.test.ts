@@ -199,7 +199,7 @@ async function failingTwice(stage: Stage, kind: string, undo: RegExp): Promise<R
 }
 
 test.each([
-  ["the new image cannot be removed", "ftruncate", /unlink /, /could not be removed: EIO/],
+  ["the new image cannot be removed", "ftruncate", /unlinkat /, /could not be removed: EIO/],
   [
     "the loop device cannot be detached",
     "fsync",
