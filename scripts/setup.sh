@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what and why: the npm packages always, the Debian packages
-# for `build`, `demo`, `test` or `bench` when that is the argument. Running it again installs nothing.
+# for `build`, `release`, `demo`, `test` or `bench` when that is the argument. Running it again installs nothing.
 # Packages that would change how a machine works (a kernel, udev rules, services) are only unpacked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -112,6 +112,6 @@ unpack_debian_packages() {
 
 case "${1:-}" in
   missing) missing "$2" ;;
-  build | demo | test | bench) npm_packages && debian_packages "$1" && unpack_debian_packages "$1" ;;
+  build | release | demo | test | bench) npm_packages && debian_packages "$1" && unpack_debian_packages "$1" ;;
   *) npm_packages ;;
 esac

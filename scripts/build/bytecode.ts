@@ -1,40 +1,23 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BunPlugin } from "bun";
+import { ownArchitecture } from "./architecture.ts";
 import { BuildError, run } from "./commands.ts";
-import { cache } from "./engine.ts";
-import { ownArchitecture, Toolchain } from "./toolchain.ts";
-
-/** Where `npm run build` puts the program. */
-export const executable = "dist/arcbox-agent";
+import { engineObjects } from "./engine.ts";
+import { cache } from "./sources.ts";
+import { Toolchain } from "./toolchain.ts";
 
 const sources = join(import.meta.dir, "..", "..", "src");
 
-/** All of QuickJS-ng but its own programs. */
-const engineFiles = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
-const hostFiles = [
-  "native/seam.c",
-  "native/memory.c",
-  "native/quickjs-module.c",
-  "native/executable.c",
-];
-
-const engineObjects = (tools: Toolchain): Promise<string[]> =>
-  tools.compile(
-    engineFiles.map((file) => join(tools.parts.engine, file)),
-    "engine",
-  );
-
-/** The program that makes bytecode, for the machine that builds; it is the same for every architecture. */
+/** The program that makes bytecode, for the machine that builds: bytecode is the same on both architectures. */
 async function bytecodeCompiler(): Promise<string> {
   const tools = new Toolchain(ownArchitecture);
-  const objects = [
-    ...(await engineObjects(tools)),
-    ...(await tools.compile(["native/compile.c"], "ours")),
-  ];
+  const objects = await Promise.all([
+    engineObjects(tools),
+    tools.compile(["native/compile.c"], "ours"),
+  ]);
   const target = join(cache, "compile");
-  await tools.link(objects, `${target}.${process.pid}`);
-  renameSync(`${target}.${process.pid}`, target);
+  await tools.link(objects.flat(), target);
   return target;
 }
 
@@ -83,16 +66,16 @@ export async function bundle(folder?: string) {
   return metafile;
 }
 
-/** The modules as bytecode in C. */
-function chunksOf(folder: string, compiler: string, names: readonly string[]): string {
+/** The modules of a folder as bytecode in C. */
+function chunksOf(folder: string, compiler: string): string {
   const arrays: string[] = [];
   const rows: string[] = [];
-  names.forEach((name, i) => {
+  for (const [i, name] of readdirSync(folder).sort().entries()) {
     const code = join(folder, `${name}.bytecode`);
     run(compiler, `./${name}`, join(folder, name), code);
     arrays.push(`static const uint8_t code_${i}[] = {${readFileSync(code).join(",")}};`);
     rows.push(`{"./${name}", code_${i}, sizeof code_${i}},`);
-  });
+  }
   return `#include "chunks.h"
 ${arrays.join("\n")}
 const struct chunk chunks[] = {${rows.join("\n")}};
@@ -100,21 +83,16 @@ const size_t chunk_count = ${rows.length};
 `;
 }
 
-/** Builds the program for one architecture. */
-export async function buildExecutable(tools: Toolchain, target: string): Promise<void> {
-  const folder = join(cache, "bundle");
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const [compiler, engine] = await Promise.all([
-    bytecodeCompiler(),
-    engineObjects(tools),
-    bundle(folder),
-  ]);
-  const names = readdirSync(folder).sort();
-  const chunks = join(folder, "chunks.c");
-  writeFileSync(chunks, chunksOf(folder, compiler, names));
-  const ours = await tools.compile([...hostFiles, chunks], "ours");
-  // Linked beside it and renamed: whoever runs the old one goes on with it.
-  await tools.link([...engine, ...ours], `${target}.new`);
-  renameSync(`${target}.new`, target);
+/** The program's TypeScript as a C file of bytecode; gives its path. */
+export async function bytecode(): Promise<string> {
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, "bundle-"));
+  try {
+    const [compiler] = await Promise.all([bytecodeCompiler(), bundle(folder)]);
+    const chunks = join(cache, "chunks.c");
+    writeFileSync(chunks, chunksOf(folder, compiler));
+    return chunks;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
