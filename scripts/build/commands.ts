@@ -9,16 +9,20 @@ function cannotStart(program: string): BuildError {
   return new BuildError(`${program} cannot be started: is it installed?`);
 }
 
-/** Runs a command and gives what it printed. */
-export function run(program: string, ...args: readonly string[]): string {
+/** Runs a command on an input and gives what it printed. */
+export function runBytes([program = "", ...args]: readonly string[], input = ""): Buffer {
   const { status, stdout, error } = spawnSync(program, args, {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
+    input,
+    stdio: ["pipe", "pipe", "inherit"],
+    maxBuffer: 64 << 20,
   });
   if (error !== undefined) throw cannotStart(program);
   if (status !== 0) throw new BuildError(`${program} failed, see above`);
   return stdout;
 }
+
+/** Runs a command and gives the text that it printed. */
+export const run = (...command: readonly string[]): string => runBytes(command).toString();
 
 /** Runs a command beside others. */
 export async function start(program: string, ...args: readonly string[]): Promise<void> {

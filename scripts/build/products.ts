@@ -5,10 +5,10 @@ import { engineObjects } from "./engine.ts";
 import { Toolchain } from "./toolchain.ts";
 
 /** Where the machine's own program is put, which the tests run. */
-const ownExecutable = "dist/arcbox-agent";
+export const ownExecutable = "dist/arcbox-agent";
 
 /** Where the npm package has the program and the addon for each architecture. */
-const executablePath = (architecture: Architecture): string =>
+export const executablePath = (architecture: Architecture): string =>
   `dist/executable/linux-${architecture}/arcbox-agent`;
 const addonPath = (architecture: Architecture): string => `dist/addon/linux-${architecture}.node`;
 

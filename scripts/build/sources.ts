@@ -52,3 +52,12 @@ export function engineSource(): string {
 /** The root that musl was unpacked into; undefined: the compiler's own C library is meant. */
 export const muslRoot = (architecture: Architecture): string | undefined =>
   ownSource === undefined ? join(unpacked(architecture), "usr") : undefined;
+
+/** Debian's word on the rights in a package that was unpacked for this machine. */
+export function debianCopyright(name: string): string {
+  if (ownSource !== undefined) {
+    throw new BuildError("a release is made of Debian's engine and musl, without QUICKJS_SRC");
+  }
+  const file = join(unpacked(ownArchitecture), "usr/share/doc", name, "copyright");
+  return readFileSync(file, "utf8");
+}
