@@ -2,14 +2,14 @@
 # usage: archive.sh FOLDER SUITE ARCHITECTURE PACKAGE...
 # Unpacks Debian packages into FOLDER, from a suite and for an architecture that need not be this machine's:
 # by a private configuration of apt, from the archive that the machine itself uses, checked with Debian's
-# own keyring. Nothing is installed, and nobody need be root. PACKAGE+ stands for a package and all that
-# it depends on.
+# own keyring. Nothing is installed, nobody need be root, and only a failure is said, in one sentence.
+# PACKAGE+ stands for a package and all that it depends on.
 set -euo pipefail
 folder=$1 suite=$2 architecture=$3
 shift 3
 
 fail() {
-  echo "build: $*; README.md, \"Build it\", has a way without Debian's archive" >&2
+  echo "$*" >&2
   exit 1
 }
 for program in apt-get dpkg-deb; do
@@ -25,7 +25,8 @@ archive=${archive%%$'\n'*}
 archive=${archive:-http://deb.debian.org/debian}
 
 state=$(mktemp -d)
-trap 'rm -rf "$state"' EXIT
+unfinished=$folder.$$
+trap 'rm -rf "$state" "$unfinished"' EXIT
 # apt gives up its rights to a user who must be able to write here.
 chmod 755 "$state"
 mkdir -p "$state"/{lists,cache/archives}/partial "$state/debs"
@@ -49,18 +50,14 @@ fetch() {
   done
 }
 
-echo "build: fetching $* ($architecture) from Debian $suite" >&2
-(fetch "$@") >"$state/log" 2>&1 </dev/null || {
-  grep '^[EW]:' "$state/log" >&2 || true
-  fail "$* cannot be fetched from $archive"
-}
+(fetch "$@") >"$state/log" 2>&1 </dev/null ||
+  fail "$* cannot be fetched from $archive: $(sed -n 's/^[EW]: //p' "$state/log" | head -n 1)"
 
-rm -rf "$folder.new"
-mkdir -p "$folder.new"
+mkdir -p "$unfinished"
 for deb in "$state"/debs/*.deb; do
-  dpkg-deb --extract "$deb" "$folder.new"
-  dpkg-deb --show --showformat '${Package} ${Version} ${Architecture}\n' "$deb" >>"$folder.new/packages"
+  dpkg-deb --extract "$deb" "$unfinished"
+  dpkg-deb --show --showformat '${Package} ${Version} ${Architecture}\n' "$deb" >>"$unfinished/packages"
 done
 # Complete or absent.
 rm -rf "$folder"
-mv "$folder.new" "$folder"
+mv "$unfinished" "$folder"

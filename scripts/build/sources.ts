@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Architecture, debianNames, ownArchitecture } from "./architecture.ts";
-import { BuildError, run } from "./commands.ts";
+import { BuildError } from "./commands.ts";
 
 const project = join(import.meta.dir, "..", "..");
 export const cache = join(project, "node_modules", ".cache", "build");
@@ -36,9 +37,14 @@ function unpacked(architecture: Architecture): string {
   if (existsSync(folder)) return folder;
   // The engine is the same for every architecture.
   const packages = architecture === ownArchitecture ? ["qjs-src", "musl-dev"] : ["musl-dev"];
+  console.error(`build: fetching ${packages.join(" and ")} for ${architecture} from Debian`);
   const archive = join(import.meta.dir, "archive.sh");
-  run("bash", archive, folder, "testing", debianNames[architecture], ...packages);
-  return folder;
+  const words = [archive, folder, "testing", debianNames[architecture], ...packages];
+  const { status, stderr } = spawnSync("bash", words, { encoding: "utf8" });
+  if (status === 0) return folder;
+  throw new BuildError(
+    `${stderr.trim()}; README.md, "Build it", has a way without Debian's archive`,
+  );
 }
 
 let engine: string | undefined;
