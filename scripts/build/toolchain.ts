@@ -5,7 +5,10 @@ import { type Architecture, gnuNames, ownArchitecture } from "./architecture.ts"
 import { run, start } from "./commands.ts";
 import { cache, engineSource, muslRoot } from "./sources.ts";
 
-/** No unwind tables and no debug information: neither folders nor times get into the program. */
+/**
+ * No unwind tables and no debug information: neither folders nor times get into the program. With -Os it is a sixth
+ * smaller and takes an eighth longer, with -O3 a twelfth larger and 3 % quicker.
+ */
 const COMMON = [
   "-O2",
   "-fno-pie",
