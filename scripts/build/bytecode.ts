@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BunPlugin } from "bun";
 import { ownArchitecture } from "./architecture.ts";
@@ -90,7 +98,9 @@ export async function bytecode(): Promise<string> {
   try {
     const [compiler] = await Promise.all([bytecodeCompiler(), bundle(folder)]);
     const chunks = join(cache, "chunks.c");
-    writeFileSync(chunks, chunksOf(folder, compiler));
+    const unfinished = `${chunks}.${process.pid}`;
+    writeFileSync(unfinished, chunksOf(folder, compiler));
+    renameSync(unfinished, chunks);
     return chunks;
   } finally {
     rmSync(folder, { recursive: true });

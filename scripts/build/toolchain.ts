@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type Architecture, gnuNames, ownArchitecture } from "./architecture.ts";
 import { run, start } from "./commands.ts";
@@ -53,18 +62,18 @@ export class Toolchain {
   }
 
   /** Compiles sources, those that changed since the last time; gives the object files. */
-  compile(sources: readonly string[], kind: "engine" | "ours"): Promise<string[]> {
+  async compile(sources: readonly string[], kind: "engine" | "ours"): Promise<string[]> {
     const flags =
       kind === "engine"
         ? [...COMMON, "-w", "-D_GNU_SOURCE", "-DNDEBUG"]
         : [...COMMON, ...STRICT, "-isystem", engineSource(), "-Inative"];
     flags.push(...this.#includes());
-    return Promise.all(
+    const headers = headersIn(engineSource(), ...(kind === "engine" ? [] : ["native"]));
+    const folder = join(cache, `objects-${this.architecture}`);
+    const objects = await Promise.all(
       sources.map(async (source) => {
-        const headers = [...headersBeside(source), ...headersBeside("native/.")];
         const key = digest([this.#version, ...flags, contents(source), ...headers]);
-        const name = `${basename(source, ".c")}-${key}.o`;
-        const object = join(cache, `objects-${this.architecture}`, name);
+        const object = join(folder, `${basename(source, ".c")}-${key}.o`);
         let made = beingMade.get(object);
         if (made === undefined && !existsSync(object)) {
           made = whole(object, (file) => start(this.#compiler, ...flags, "-c", source, "-o", file));
@@ -74,6 +83,8 @@ export class Toolchain {
         return object;
       }),
     );
+    keepOnlyUsed(folder, objects);
+    return objects;
   }
 
   /** Links a static executable without symbols. */
@@ -120,11 +131,26 @@ export class Toolchain {
 }
 
 const contents = (path: string): string => readFileSync(path, "utf8");
-const headersBeside = (path: string): string[] =>
-  readdirSync(dirname(path))
-    .filter((name) => name.endsWith(".h"))
-    .sort()
-    .map((name) => contents(join(dirname(path), name)));
+const headersIn = (...folders: readonly string[]): string[] =>
+  folders.flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith(".h"))
+      .sort()
+      .map((name) => contents(join(folder, name))),
+  );
+
+const KEPT_MS = 7 * 24 * 3600_000;
+
+/** Forgets the object files that no build has used for a week: each change of the program leaves some. */
+function keepOnlyUsed(folder: string, used: readonly string[]): void {
+  const now = Date.now();
+  for (const object of used) utimesSync(object, new Date(now), new Date(now));
+  for (const name of readdirSync(folder)) {
+    const file = join(folder, name);
+    const { mtimeMs = now } = statSync(file, { throwIfNoEntry: false }) ?? {};
+    if (now - mtimeMs > KEPT_MS) rmSync(file, { force: true });
+  }
+}
 
 const digest = (parts: readonly string[]): string =>
   createHash("sha256").update(parts.join("\0")).digest("hex").slice(0, 24);
