@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -47,10 +46,11 @@ static void reset_signals(void) {
 
 pid_t seam_spawn(const struct seam_program *program) {
   if (program->descriptor_count > most_descriptors) return -EMFILE;
-  /* The child has our memory until it executes the program: no handler of the host may run in it. */
+  /* The child has our memory until it executes the program: no handler of the host may run in it. This is
+     the mask of the calling thread alone, as that of pthread_sigmask, which asks for glibc 2.32. */
   sigset_t all, before;
   sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigprocmask(SIG_SETMASK, &all, &before);
   volatile int reason = 0;
   pid_t child = vfork();
   if (child == 0) {
@@ -63,7 +63,7 @@ pid_t seam_spawn(const struct seam_program *program) {
   if (child < 0) reason = errno;
   else if (reason != 0)
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  sigprocmask(SIG_SETMASK, &before, NULL);
   return reason == 0 ? child : -reason;
 }
 

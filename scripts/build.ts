@@ -1,16 +1,12 @@
-// `npm run build`: the executable, the library and its addon, for the machine that builds.
-import { mkdirSync } from "node:fs";
-import { BuildError } from "./build/commands.ts";
-import { buildExecutable, executable } from "./build/executable.ts";
-import { ownArchitecture, Toolchain } from "./build/toolchain.ts";
+// `npm run build`: dist/arcbox-agent and the library's addon, for the machine that builds.
+// `npm run build -- --all`: those in dist/executable and dist/addon for every architecture too.
+import { BuildError, script } from "./build/commands.ts";
+import { buildAll, buildOwn } from "./build/products.ts";
 
-try {
-  mkdirSync("dist/addon", { recursive: true });
-  const tools = new Toolchain(ownArchitecture);
-  await tools.addon(`dist/addon/linux-${ownArchitecture}.node`);
-  await buildExecutable(tools, executable);
-} catch (error) {
-  if (!(error instanceof BuildError)) throw error;
-  console.error(`build: ${error.message}`);
-  process.exitCode = 1;
-}
+await script("build", async () => {
+  const [option, ...more] = process.argv.slice(2);
+  if (more.length > 0 || (option !== undefined && option !== "--all")) {
+    throw new BuildError("the only option is --all");
+  }
+  await (option === "--all" ? buildAll() : buildOwn());
+});

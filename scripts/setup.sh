@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what and why: the npm packages always, the Debian packages
-# for `build`, `demo`, `test` or `bench` when that is the argument. Running it again installs nothing.
+# for `build`, `release`, `demo`, `test` or `bench` when that is the argument. Running it again installs nothing.
 # Packages that would change how a machine works (a kernel, udev rules, services) are only unpacked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,8 +21,9 @@ npm_packages() {
   fi
 }
 
-# Where packages are unpacked that are not to be installed: test/kit/debian.ts looks there.
+# Where packages are unpacked that are not to be installed, and those for arm64: test/kit/debian.ts looks there.
 unpacked=node_modules/.cache/debian
+unpacked_arm64=$unpacked-arm64
 
 # Lines "program package why" of what $1 needs and this machine does not have.
 missing() {
@@ -32,11 +33,13 @@ missing() {
 
 # The files are patterns, in which ** stands for any folders.
 missing_unpacked() {
-  local uses file package why
+  local uses file package why folder
   shopt -s globstar
   while read -r uses file package why; do
     [[ ",$uses," == *",$1,"* ]] || continue
-    compgen -G "$unpacked/$file" >/dev/null || echo "$file $package $why"
+    folder=$unpacked
+    [[ $package != *:arm64 ]] || folder=$unpacked_arm64
+    compgen -G "$folder/$file" >/dev/null || echo "$file $package $why"
   done < <(grep -v '^#' scripts/debian-unpacked)
 }
 
@@ -86,8 +89,7 @@ first_available() {
 unpack_debian_packages() {
   local wanted log file package why
   local packages=()
-  wanted=$(missing_unpacked "$1")
-  [ -n "$wanted" ] || return 0
+  wanted=$(missing_unpacked "$1" | grep -v ':arm64 ') || return 0
   command -v apt-get >/dev/null || { say "without apt-get this cannot fetch $wanted"; return 0; }
   while read -r file package why; do
     say "Debian package $package, unpacked into $unpacked ($why)"
@@ -110,8 +112,16 @@ unpack_debian_packages() {
   rm -f "$log"
 }
 
+# From one release of Debian, whatever this machine runs, with all that they depend on.
+unpack_arm64_packages() {
+  local wanted
+  wanted=$(missing_unpacked "$1" | grep ':arm64 ' | cut -d' ' -f2) || return 0
+  say "Debian packages for arm64, unpacked into $unpacked_arm64 (a kernel and what a machine of it needs: 70 MB)"
+  bash scripts/build/archive.sh "$unpacked_arm64" trixie arm64 ${wanted//:arm64/+} || true
+}
+
 case "${1:-}" in
   missing) missing "$2" ;;
-  build | demo | test | bench) npm_packages && debian_packages "$1" && unpack_debian_packages "$1" ;;
+  build | release | demo | test | bench) npm_packages && debian_packages "$1" && unpack_debian_packages "$1" && unpack_arm64_packages "$1" ;;
   *) npm_packages ;;
 esac

@@ -1,51 +1,63 @@
 #!/usr/bin/env bash
-# usage: archive.sh FOLDER ARCHITECTURE PACKAGE...
-# Unpacks Debian packages into FOLDER from Debian's testing suite, whatever this machine runs: by a private
-# configuration of apt, from the archive that the machine itself uses, checked with Debian's own keyring.
-# Nothing is installed, and nobody need be root.
+# usage: archive.sh FOLDER SUITE ARCHITECTURE PACKAGE...
+# Unpacks Debian packages into FOLDER, from a suite and for an architecture that need not be this machine's:
+# by a private configuration of apt, from the archive that the machine itself uses, checked with Debian's
+# own keyring. Nothing is installed, nobody need be root, and only a failure is said, in one sentence.
+# PACKAGE+ stands for a package and all that it depends on.
 set -euo pipefail
-folder=$1
-architecture=$2
-shift 2
-suite=testing
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+folder=$1 suite=$2 architecture=$3
+shift 3
 
-say() { echo "build: $*" >&2; }
+fail() {
+  echo "$*" >&2
+  exit 1
+}
 for program in apt-get dpkg-deb; do
-  command -v "$program" >/dev/null || { say "this needs Debian's $program; see README.md, \"Build it\""; exit 1; }
+  command -v "$program" >/dev/null || fail "this machine has no $program to fetch $* with"
 done
-[ -r "$keyring" ] || { say "the package debian-archive-keyring is missing"; exit 1; }
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+[ -r "$keyring" ] || fail "the package debian-archive-keyring is missing"
 
-# Of the machine's sources the first that serves Debian itself, which has every suite.
-archive=$(apt-get indextargets --format '$(SITE) $(ORIGIN)' 'Created-By: Packages' |
-  sed -n 's/ Debian$//p' | head -n 1)
+# Of the machine's sources the first that serves Debian itself, which has every suite: one of security updates
+# or of backports has another label.
+archive=$(apt-get indextargets --format '$(LABEL) $(SITE)' 'Created-By: Packages' | sed -n 's/^Debian http/http/p')
+archive=${archive%%$'\n'*}
 archive=${archive:-http://deb.debian.org/debian}
 
 state=$(mktemp -d)
-trap 'rm -rf "$state"' EXIT
+unfinished=$folder.$$
+trap 'rm -rf "$state" "$unfinished"' EXIT
 # apt gives up its rights to a user who must be able to write here.
 chmod 755 "$state"
-mkdir -p "$state"/{lists,cache}/partial "$state/cache/archives/partial" "$state/debs"
+mkdir -p "$state"/{lists,cache/archives}/partial "$state/debs"
 chmod 777 "$state/debs"
 echo "deb [signed-by=$keyring] $archive $suite main" >"$state/sources.list"
 options=(-q -o "Dir::Etc::SourceList=$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
   -o "Dir::State::Lists=$state/lists" -o "Dir::Cache=$state/cache" -o Dir::State::status=/dev/null
   -o "APT::Architecture=$architecture" -o "APT::Architectures::=$architecture"
-  -o APT::Get::List-Cleanup=false -o Acquire::Languages=none)
+  -o Acquire::Languages=none -o APT::Update::Error-Mode=any)
 
-say "fetching $* ($architecture) from Debian $suite"
-{
-  apt-get "${options[@]}" update
-  (cd "$state/debs" && apt-get "${options[@]}" download "$@")
-} >"$state/log" 2>&1 </dev/null || { tail -n 15 "$state/log" >&2; say "apt-get failed, see above"; exit 1; }
-grep -q '^[WE]: .*[Ff]ailed' "$state/log" && { tail -n 15 "$state/log" >&2; exit 1; }
+fetch() {
+  local package
+  apt-get "${options[@]}" update || return
+  cd "$state/debs"
+  for package; do
+    case $package in
+      *+) apt-get "${options[@]}" -y --no-install-recommends --download-only \
+        -o "Dir::Cache::archives=$state/debs" install "${package%+}" ;;
+      *) apt-get "${options[@]}" download "$package" ;;
+    esac || return
+  done
+}
 
-rm -rf "$folder.new"
-mkdir -p "$folder.new"
+(fetch "$@") >"$state/log" 2>&1 </dev/null ||
+  fail "$* cannot be fetched from $archive: $(sed -n 's/^[EW]: //p' "$state/log" | head -n 1)"
+
+mkdir -p "$unfinished"
 for deb in "$state"/debs/*.deb; do
-  dpkg-deb --extract "$deb" "$folder.new"
-  dpkg-deb --field "$deb" Package Version Architecture | paste -sd' ' >>"$folder.new/packages"
+  dpkg-deb --extract "$deb" "$unfinished"
+  dpkg-deb --show --showformat '${Package} ${Version} ${Architecture}\n' "$deb" >>"$unfinished/packages"
 done
 # Complete or absent.
 rm -rf "$folder"
-mv "$folder.new" "$folder"
+mv "$unfinished" "$folder"

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { version } from "../../package.json" with { type: "json" };
-import { bundle } from "../../scripts/build/executable.ts";
+import { bundle } from "../../scripts/build/bytecode.ts";
 import { agentPath } from "../kit/agent.ts";
 import { tryCommand } from "../kit/command.ts";
 

@@ -1,21 +1,21 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
-import { agentPath } from "../agent.ts";
-import { command, tool } from "../command.ts";
+import { dirname, join } from "node:path";
+import { command } from "../command.ts";
 import { unpackedFile } from "../debian.ts";
 import { MiB } from "../image.ts";
 import { cpio, type Entry } from "./cpio.ts";
+import type { Machine } from "./machine.ts";
 import { kernelModules } from "./modules.ts";
 
 /** Disks of every kind, loop devices, Btrfs; NVMe and ext4 are in the kernel itself. */
 const MODULES = ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "loop", "btrfs"];
 
 /**
- * Process 1 of a guest. On its second serial line it takes one shell script a line, in base64, runs
- * it, and answers with its exit status, output and errors. The first line is the kernel's console.
+ * Process 1 of a guest. On a serial line of its own it takes one shell script a line, in base64, runs
+ * it, and answers with its exit status, output and errors.
  */
-const INIT = `#!/bin/sh
+const init = (jobs: string): string => `#!/bin/sh
 export PATH=/bin:/usr/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -24,8 +24,8 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 for module in $(cat /modules/order); do insmod /modules/$module || echo "no $module"; done
 mount -t ext4 -o ro /dev/vda /usr
-stty -F /dev/ttyS1 raw -echo
-exec 3<>/dev/ttyS1
+stty -F /dev/${jobs} raw -echo
+exec 3<>/dev/${jobs}
 echo ready >&3
 while read -r job <&3; do
   echo "$job" | base64 -d >/tmp/job
@@ -35,8 +35,8 @@ done
 `;
 
 /** A guest's first root, in memory and small: unpacking it is emulated byte by byte. */
-function bootArchive(): Blob {
-  const modules = kernelModules(MODULES);
+function bootArchive({ packages, jobs }: Machine): Blob {
+  const modules = kernelModules(packages, MODULES);
   const order = Buffer.from(modules.map(({ name }) => name).join("\n"));
   const executable = (bytes: Uint8Array): Entry => ({ kind: "file", mode: 0o755, bytes });
   const link = (target: string): Entry => ({ kind: "link", target });
@@ -44,8 +44,8 @@ function bootArchive(): Blob {
   return cpio(
     new Map<string, Entry>([
       ...folders.map((name) => [name, { kind: "directory" }] as const),
-      ["init", executable(Buffer.from(INIT))],
-      ["bin/busybox", executable(readFileSync(unpackedFile("**/bin/busybox")))],
+      ["init", executable(Buffer.from(init(jobs)))],
+      ["bin/busybox", executable(readFileSync(unpackedFile("**/bin/busybox", packages)))],
       ["bin/sh", link("busybox")],
       ["lib", link("usr/lib")],
       ["lib64", link("usr/lib64")],
@@ -55,21 +55,13 @@ function bootArchive(): Blob {
   );
 }
 
-/** The shared libraries that a program loads, its loader too. */
-const librariesOf = (program: string): readonly string[] =>
-  command("ldd", program).match(/\/\S+(?= \(0x)/g) ?? [];
-
 const PROGRAMS_BYTES = 256 * MiB;
 
-/** An ext4 with the program under test, what it starts, what a test asks, and their libraries: the guest's /usr, its first disk. */
-function makeProgramDisk(image: string, folder: string): void {
-  const put = (from: string, to: string): void => {
+/** An ext4 with the machine's programs: the guest's /usr, its first disk. */
+function makeProgramDisk(machine: Machine, image: string, folder: string): void {
+  for (const [from, to] of machine.programs()) {
     mkdirSync(dirname(join(folder, to)), { recursive: true });
     command("cp", "--dereference", "--reflink=auto", from, join(folder, to));
-  };
-  for (const program of [agentPath, tool("mkfs.btrfs"), tool("lsattr")]) {
-    put(program, join("bin", basename(program)));
-    for (const library of librariesOf(program)) put(library, library.replace(/^\/usr/, ""));
   }
   const size = `${PROGRAMS_BYTES / MiB}M`;
   command("mkfs.ext4", "-q", "-O", "^has_journal", "-d", folder, image, size);
@@ -80,20 +72,21 @@ export interface GuestRoot {
   readonly programs: string;
 }
 
-let built: Promise<GuestRoot> | undefined;
+const built = new Map<Machine, Promise<GuestRoot>>();
 
-/** What all guests of a process boot from, made once. */
-export function guestRoot(): Promise<GuestRoot> {
-  built ??= make();
-  return built;
+/** What all guests of a process boot from, made once for each kind of machine. */
+export function guestRoot(machine: Machine): Promise<GuestRoot> {
+  const root = built.get(machine) ?? make(machine);
+  built.set(machine, root);
+  return root;
 }
 
-async function make(): Promise<GuestRoot> {
+async function make(machine: Machine): Promise<GuestRoot> {
   const folder = mkdtempSync(join(tmpdir(), "guest-root-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const root = { archive: join(folder, "boot.cpio"), programs: join(folder, "programs.img") };
-  await Bun.write(root.archive, bootArchive());
-  makeProgramDisk(root.programs, join(folder, "usr"));
+  await Bun.write(root.archive, bootArchive(machine));
+  makeProgramDisk(machine, root.programs, join(folder, "usr"));
   rmSync(join(folder, "usr"), { recursive: true });
   return root;
 }

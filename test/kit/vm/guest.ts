@@ -6,6 +6,7 @@ import { depth } from "../depth.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { guestRoot } from "./guest-root.ts";
 import { lines } from "./lines.ts";
+import { type Machine, x64Machine } from "./machine.ts";
 import { Monitor } from "./monitor.ts";
 import { type GuestDisk, qemuArguments } from "./qemu-arguments.ts";
 
@@ -29,18 +30,23 @@ export class Guest {
     this.#answers = lines(qemu.stdout);
   }
 
-  static async boot(box: Sandbox, disks: readonly GuestDisk[], commandLine = ""): Promise<Guest> {
+  static async boot(
+    box: Sandbox,
+    disks: readonly GuestDisk[],
+    commandLine = "",
+    machine: Machine = x64Machine,
+  ): Promise<Guest> {
     const name = `guest-${crypto.randomUUID().slice(0, 8)}`;
     const files = {
-      root: await guestRoot(),
+      root: await guestRoot(machine),
       console: box.path(`${name}.console`),
       monitor: box.path(`${name}.monitor`),
     };
     const qemu = Bun.spawn(
       [
         // QEMU ends with us even if we are killed outright.
-        ...[tool("setpriv"), "--pdeathsig", "KILL", tool("qemu-system-x86_64")],
-        ...qemuArguments(files, disks, commandLine),
+        ...[tool("setpriv"), "--pdeathsig", "KILL", tool(machine.qemu)],
+        ...qemuArguments(machine, files, disks, commandLine),
       ],
       { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: GUEST_LIMIT_MS, killSignal: 9 },
     );

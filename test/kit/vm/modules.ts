@@ -14,10 +14,21 @@ const nameOf = (file: string): string =>
     .replace(/\.ko.*$/, "")
     .replaceAll("-", "_");
 
-function allFiles(): ReadonlyMap<string, string> {
-  const folder = dirname(unpackedFile("**/modules.builtin"));
+interface Available {
+  /** Files by the name of their module. */
+  readonly files: ReadonlyMap<string, string>;
+  /** Names of what is in the kernel itself. */
+  readonly builtIn: ReadonlySet<string>;
+}
+
+function available(packages: string): Available {
+  const list = unpackedFile("**/modules.builtin", packages);
+  const folder = dirname(list);
   const files = new Bun.Glob("kernel/**/*.ko{,.xz}").scanSync({ cwd: folder, absolute: true });
-  return new Map([...files].map((file) => [nameOf(file), file]));
+  return {
+    files: new Map([...files].map((file) => [nameOf(file), file])),
+    builtIn: new Set(readFileSync(list, "utf8").trim().split("\n").map(nameOf)),
+  };
 }
 
 /** Debian 13 compresses modules, Debian 12 does not. */
@@ -33,14 +44,14 @@ function needs(module: Buffer): readonly string[] {
 }
 
 /**
- * Modules of the kernel for virtual machines and all that they need, each after what it needs: the
+ * Modules of the unpacked kernel for virtual machines and all that they need, each after what it needs: the
  * order of loading. The package has no modules.dep before it is installed, so each module is asked.
  */
-export function kernelModules(names: readonly string[]): readonly Module[] {
-  const files = allFiles();
+export function kernelModules(packages: string, names: readonly string[]): readonly Module[] {
+  const { files, builtIn } = available(packages);
   const found = new Map<string, Module>();
   const add = (name: string): void => {
-    if (found.has(name)) return;
+    if (found.has(name) || builtIn.has(name)) return;
     const file = files.get(name);
     if (file === undefined) throw new Error(`the kernel has no module ${name}`);
     const bytes = read(file);

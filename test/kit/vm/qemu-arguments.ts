@@ -1,5 +1,6 @@
 import { unpackedFile } from "../debian.ts";
 import type { GuestRoot } from "./guest-root.ts";
+import type { Machine } from "./machine.ts";
 
 export interface GuestDisk {
   readonly image: string;
@@ -9,12 +10,6 @@ export interface GuestDisk {
   /** A file that records every write, flush and discard of the guest, in their order. */
   readonly writeLog?: string;
 }
-
-/**
- * A machine that reaches its init in 2 s without hardware virtualisation. "max" has what Bun needs;
- * without "erms" the kernel copies by 8 bytes at a time, and QEMU emulates each step of a copy.
- */
-const MACHINE = ["-accel", "tcg", "-machine", "pc", "-cpu", "max,erms=off,fsrm=off", "-m", "1024"];
 
 const deviceOf = ({ serial, bus = "virtio" }: GuestDisk, node: string): readonly string[] => {
   const name = serial === undefined ? "" : `,serial=${serial}`;
@@ -52,17 +47,18 @@ export interface GuestFiles {
 
 /** The command line of QEMU. /dev/vda is the guest's own; the first virtio disk of a test is /dev/vdb. */
 export function qemuArguments(
+  machine: Machine,
   { root, console, monitor }: GuestFiles,
   disks: readonly GuestDisk[],
   commandLine: string,
 ): readonly string[] {
   return [
-    ...MACHINE,
+    ...["-accel", "tcg", "-m", "1024", ...machine.arguments],
     ...["-nodefaults", "-no-reboot", "-display", "none"],
-    ...["-kernel", unpackedFile("boot/vmlinuz-*"), "-initrd", root.archive],
+    ...["-kernel", unpackedFile("boot/vmlinuz-*", machine.packages), "-initrd", root.archive],
     // A panic ends the machine at once.
-    ...["-append", `console=ttyS0 quiet panic=-1 ${commandLine}`],
-    ...["-serial", `file:${console}`, "-serial", "stdio"],
+    ...["-append", `console=${machine.console} quiet panic=-1 ${commandLine}`],
+    ...["-serial", `file:${console}`, ...machine.jobsArguments],
     ...["-qmp", `unix:${monitor},server=on,wait=off`],
     ...[
       "-blockdev",

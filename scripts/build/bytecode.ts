@@ -1,0 +1,108 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { BunPlugin } from "bun";
+import { ownArchitecture } from "./architecture.ts";
+import { BuildError, run } from "./commands.ts";
+import { engineObjects } from "./engine.ts";
+import { cache } from "./sources.ts";
+import { Toolchain } from "./toolchain.ts";
+
+const sources = join(import.meta.dir, "..", "..", "src");
+
+/** The program that makes bytecode, for the machine that builds: bytecode is the same on both architectures. */
+async function bytecodeCompiler(): Promise<string> {
+  const tools = new Toolchain(ownArchitecture);
+  const objects = await Promise.all([
+    engineObjects(tools),
+    tools.compile(["native/compile.c"], "ours"),
+  ]);
+  const target = join(cache, "compile");
+  await tools.link(objects.flat(), target);
+  return target;
+}
+
+/**
+ * The modules that are loaded at once when they are needed, and not with what needs them: `require("./x.ts")`.
+ * Each is a part of its own, under its own name.
+ */
+function requiredModules(): string[] {
+  const required = new Set<string>();
+  for (const file of new Bun.Glob("**/*.ts").scanSync({ cwd: sources, absolute: true })) {
+    for (const [, path] of readFileSync(file, "utf8").matchAll(/\brequire\("(\.[^"]+\.ts)"\)/g)) {
+      required.add(join(dirname(file), path ?? ""));
+    }
+  }
+  return [...required].sort();
+}
+
+/** Leaves `require` to the host, which knows each module by the name of its part. */
+const requiredByName: BunPlugin = {
+  name: "required by name",
+  setup(build) {
+    build.onResolve({ filter: /^\..*\.ts$/ }, ({ kind, path }) =>
+      kind === "require-call"
+        ? { path: `./${basename(path, ".ts")}.js`, external: true }
+        : undefined,
+    );
+  },
+};
+
+/** Bundles the program: one module for what each command needs, which is loaded when it runs. */
+export async function bundle(folder?: string) {
+  const { success, logs, metafile } = await Bun.build({
+    entrypoints: [join(sources, "main.ts"), ...requiredModules()],
+    plugins: [requiredByName],
+    ...(folder === undefined ? {} : { outdir: folder }),
+    metafile: true,
+    target: "browser",
+    format: "esm",
+    splitting: true,
+    // Names and lines stay, for the trace of a fault of ours.
+    minify: { syntax: true, whitespace: false, identifiers: false },
+    external: ["#native"],
+    naming: { entry: "[name].js", chunk: "[name]-[hash].js" },
+  });
+  if (!success || metafile === undefined) throw new BuildError(logs.map(String).join("\n"));
+  return metafile;
+}
+
+/** The modules of a folder as bytecode in C. */
+function chunksOf(folder: string, compiler: string): string {
+  const arrays: string[] = [];
+  const rows: string[] = [];
+  for (const [i, name] of readdirSync(folder).sort().entries()) {
+    const code = join(folder, `${name}.bytecode`);
+    run(compiler, `./${name}`, join(folder, name), code);
+    arrays.push(`static const uint8_t code_${i}[] = {${readFileSync(code).join(",")}};`);
+    rows.push(`{"./${name}", code_${i}, sizeof code_${i}},`);
+  }
+  return `#include "chunks.h"
+${arrays.join("\n")}
+const struct chunk chunks[] = {${rows.join("\n")}};
+const size_t chunk_count = ${rows.length};
+`;
+}
+
+/** The program's TypeScript as a C file of bytecode; gives its path. */
+export async function bytecode(): Promise<string> {
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, "bundle-"));
+  try {
+    const [compiler] = await Promise.all([bytecodeCompiler(), bundle(folder)]);
+    const chunks = join(cache, "chunks.c");
+    const unfinished = `${chunks}.${process.pid}`;
+    writeFileSync(unfinished, chunksOf(folder, compiler));
+    renameSync(unfinished, chunks);
+    return chunks;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
