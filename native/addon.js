@@ -19,7 +19,9 @@ function load() {
     return createRequire(import.meta.url)(path);
   } catch ({ message }) {
     const [reason] = message.split("\n");
-    throw new Error(`arcbox-agent as a library needs glibc, and its addon does not load here: ${reason}`);
+    throw new Error(
+      `arcbox-agent as a library needs glibc, and its addon does not load here: ${reason}`,
+    );
   }
 }
 

@@ -19,21 +19,24 @@ function inProject(box: Sandbox, text: string): string {
   return script;
 }
 
-test.each(runtimes)("the example of the README runs in %s, and prints what it says", async (name) => {
-  const box = sandbox();
-  const text = readFileSync(join(project, "README.md"), "utf8");
-  const [, example] = /```ts\n(.*?)```/s.exec(text) ?? [];
-  if (example === undefined) throw new Error("the README has no example");
-  const script = inProject(box, example.replaceAll("/srv/", `${box.dir}/`));
+test.each(runtimes)(
+  "the example of the README runs in %s, and prints what it says",
+  async (name) => {
+    const box = sandbox();
+    const text = readFileSync(join(project, "README.md"), "utf8");
+    const [, example] = /```ts\n(.*?)```/s.exec(text) ?? [];
+    if (example === undefined) throw new Error("the README has no example");
+    const script = inProject(box, example.replaceAll("/srv/", `${box.dir}/`));
 
-  const { exitCode, stdout, stderr } = await said([runtime(name), script]);
-  expect(stderr).toBe("");
-  expect(exitCode).toBe(0);
+    const { exitCode, stdout, stderr } = await said([runtime(name), script]);
+    expect(stderr).toBe("");
+    expect(exitCode).toBe(0);
 
-  const promised = [...example.matchAll(/console\.log.* \/\/ "?(\w+)/g)].map(([, word]) => word);
-  expect(promised).toHaveLength(example.split("console.log").length - 1);
-  expect(stdout.trim().split("\n")).toEqual(promised.map(String));
-});
+    const promised = [...example.matchAll(/console\.log.* \/\/ "?(\w+)/g)].map(([, word]) => word);
+    expect(promised).toHaveLength(example.split("console.log").length - 1);
+    expect(stdout.trim().split("\n")).toEqual(promised.map(String));
+  },
+);
 
 const inherited = [
   ["as it is", []],

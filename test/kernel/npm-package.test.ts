@@ -152,16 +152,18 @@ describe("in an empty project", () => {
   test.each([
     ["nodenext", "nodenext"],
     ["preserve", "bundler"],
-  ])("tsc finds the types, with module %s and resolution %s, strict", async (module, resolution) => {
-    const home = folderOf("consumer", resolution);
-    const options = {
-      ...{ module, moduleResolution: resolution, target: "es2022", lib: ["es2022"], types: [] },
-      ...{ strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true },
-    };
-    writeFileSync(join(home, "tsconfig.json"), JSON.stringify({ compilerOptions: options }));
-    writeFileSync(
-      join(home, "use.ts"),
-      `import * as btrfs from "arcbox-agent/btrfs";
+  ])(
+    "tsc finds the types, with module %s and resolution %s, strict",
+    async (module, resolution) => {
+      const home = folderOf("consumer", resolution);
+      const options = {
+        ...{ module, moduleResolution: resolution, target: "es2022", lib: ["es2022"], types: [] },
+        ...{ strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true },
+      };
+      writeFileSync(join(home, "tsconfig.json"), JSON.stringify({ compilerOptions: options }));
+      writeFileSync(
+        join(home, "use.ts"),
+        `import * as btrfs from "arcbox-agent/btrfs";
        import { type Report, type VolumeOptions, status, up } from "arcbox-agent/volume";
        const options: VolumeOptions = { image: "/a.img", sizeBytes: 1024 };
        const report: Report = up(options);
@@ -176,11 +178,12 @@ describe("in an empty project", () => {
        // @ts-expect-error A number is no device: the types are there.
        up({ device: 5 });
       `,
-    );
-    const compiler = join(project, "node_modules/.bin/tsc");
-    const run = await said([compiler, "-p", home], { cwd: consumer() });
-    expect(run).toEqual({ exitCode: 0, stdout: "", stderr: "" });
-  });
+      );
+      const compiler = join(project, "node_modules/.bin/tsc");
+      const run = await said([compiler, "-p", home], { cwd: consumer() });
+      expect(run).toEqual({ exitCode: 0, stdout: "", stderr: "" });
+    },
+  );
 
   test("the command is the executable for this processor, by whatever name it is called", async () => {
     const bin = join(consumer(), "node_modules/.bin");
@@ -200,8 +203,7 @@ describe("in an empty project", () => {
     expect(run).toEqual({
       exitCode: 9,
       stdout: "",
-      stderr:
-        "arcbox-agent: it runs on Linux on x86-64 and arm64, and this is Linux riscv64\n",
+      stderr: "arcbox-agent: it runs on Linux on x86-64 and arm64, and this is Linux riscv64\n",
     });
   });
 });

@@ -4,11 +4,16 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 
 const [library = "", root = "", device = ""] = process.argv.slice(2);
-const { down, plan, status, up }: typeof import("../../src/volume/index.ts") = await import(library);
+const { down, plan, status, up }: typeof import("../../src/volume/index.ts") = await import(
+  library
+);
 
 let interrupts = 0;
-process.on("SIGINT", () => {
-  interrupts++;
+const interrupted = new Promise<void>((resolve) => {
+  process.on("SIGINT", () => {
+    interrupts++;
+    resolve();
+  });
 });
 process.umask(0o077);
 
@@ -52,7 +57,9 @@ const outcomes = [
 ];
 const after = state();
 process.kill(process.pid, "SIGINT");
-await setTimeout(50);
+// A lost one is no reason to wait for ever.
+await Promise.race([interrupted, setTimeout(10_000)]);
 console.log(
   JSON.stringify({ outcomes, before, after, interrupts, openBefore, openAfter: openFiles() }),
 );
+process.exit();
