@@ -1,12 +1,4 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BuildError, start } from "./commands.ts";
 import { cache } from "./sources.ts";
@@ -22,7 +14,8 @@ async function bundle(folder: string): Promise<void> {
     entrypoints: ENTRIES.map((entry) => `src/${entry}.ts`),
     root: "src",
     outdir: folder,
-    target: "node",
+    // As the program is bundled: the sources know neither Bun nor Node, and nor do those of the packages.
+    target: "browser",
     format: "esm",
     splitting: true,
     minify: { syntax: true, whitespace: false, identifiers: false },
@@ -61,43 +54,13 @@ async function declarations(scratch: string, folder: string): Promise<void> {
   copyReached(emitted, folder);
 }
 
-/** A package from whose files a bundle has something, as the bundler notes it. */
-const BUNDLED = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm;
-
-/** The text of a package's licence; what its package.json says where there is none. */
-function licenceOf(name: string): string {
-  const home = join("node_modules", name);
-  const file = readdirSync(home).find((entry) => /^licen[cs]e/i.test(entry));
-  if (file !== undefined) return readFileSync(join(home, file), "utf8").trim();
-  const { license, author } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
-  if (typeof license !== "string") throw new BuildError(`${name} has no licence in its folder`);
-  return `${license}, by ${typeof author === "string" ? author : author?.name}`;
-}
-
-/** The licences of the packages that are bundled: each wants to go with its code. */
-function licences(folder: string): string {
-  const packages = new Set<string>();
-  for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    if (!file.endsWith(".js")) continue;
-    const text = readFileSync(join(folder, file), "utf8");
-    for (const [, name = ""] of text.matchAll(BUNDLED)) packages.add(name);
-  }
-  if (packages.size === 0) throw new BuildError("the bundle does not say which packages it has");
-  const line = "-".repeat(80);
-  return [...packages]
-    .sort()
-    .map((name) => `${name}\n\n${licenceOf(name)}\n`)
-    .join(`${line}\n`);
-}
-
-/** Makes the library: JavaScript for Node and Bun, its declarations, and the licences of what is in it. */
+/** Makes the library: JavaScript for Node and Bun, and its declarations. */
 export async function buildLibrary(): Promise<void> {
   mkdirSync(cache, { recursive: true });
   const scratch = mkdtempSync(join(cache, "library-"));
   try {
     const folder = join(scratch, "library");
     await Promise.all([bundle(folder), declarations(scratch, folder)]);
-    writeFileSync(join(folder, "LICENCES"), licences(folder));
     mkdirSync(dirname(LIBRARY), { recursive: true });
     rmSync(LIBRARY, { recursive: true, force: true });
     renameSync(folder, LIBRARY);

@@ -33,7 +33,7 @@ export async function buildOwn(): Promise<void> {
   ]);
 }
 
-/** The library, and the executables and the addons for both architectures: with them this machine's own. */
+/** The library, and the executables and the addons for both architectures; with them this machine's own. */
 export async function buildAll(): Promise<void> {
   const tools = architectures.map((architecture) => new Toolchain(architecture));
   await buildLibrary();

@@ -73,11 +73,11 @@ describe("the tarball", () => {
       "package/LICENSE-APACHE",
       "package/LICENSE-MIT",
       "package/README.md",
+      "package/dist/COPYRIGHT",
       "package/dist/addon/linux-arm64.node",
       "package/dist/addon/linux-x64.node",
       "package/dist/executable/linux-arm64/arcbox-agent",
       "package/dist/executable/linux-x64/arcbox-agent",
-      "package/dist/library/LICENCES",
       "package/man/arcbox-agent.8",
       "package/native/addon.js",
       "package/package.json",
@@ -104,7 +104,13 @@ describe("the tarball", () => {
   test("brings no other package", () => {
     const names = readdirSync(join(consumer(), "node_modules")).sort();
     expect(names).toEqual([".bin", ".package-lock.json", "arcbox-agent"]);
-    expect(readFileSync(installed("dist/library/LICENCES"), "utf8")).toContain("@noble/hashes");
+  });
+
+  test("names who has rights in what is bundled and linked", () => {
+    const text = readFileSync(installed("dist/COPYRIGHT"), "utf8");
+    for (const name of ["qjs-src", "musl-dev", "arg", "valibot", "@noble/hashes", "xxhashjs"]) {
+      expect(text).toMatch(new RegExp(`^${name} .*\\(`, "m"));
+    }
   });
 
   test("is not made when a part cannot be", async () => {
@@ -113,7 +119,7 @@ describe("the tarball", () => {
     const compiler = `${other}-linux-gnu-gcc`;
     const packed = await pack(target, pathWith(compiler, "exit 1"));
     expect(packed.exitCode).not.toBe(0);
-    expect(`${packed.stdout}${packed.stderr}`).toContain(`build: ${compiler} failed`);
+    expect(`${packed.stdout}${packed.stderr}`).toContain(`prepack: ${compiler} failed`);
     expect(readdirSync(target)).toEqual([]);
   });
 });
