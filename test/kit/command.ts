@@ -38,6 +38,7 @@ const packageOf: Readonly<Record<string, string>> = {
   "qemu-system-aarch64": "qemu-system-arm",
   "qemu-system-x86_64": "qemu-system-x86",
   objdump: "binutils",
+  readelf: "binutils",
   setpriv: "util-linux",
   setsid: "util-linux",
   sfdisk: "fdisk",
