@@ -2,6 +2,7 @@ import { copyFileSync, renameSync } from "node:fs";
 import { type Architecture, architectures, ownArchitecture } from "./architecture.ts";
 import { bytecode } from "./bytecode.ts";
 import { engineObjects } from "./engine.ts";
+import { buildLibrary } from "./library.ts";
 import { Toolchain } from "./toolchain.ts";
 
 /** Where the machine's own program is put, which the tests run. */
@@ -22,16 +23,20 @@ async function executable(tools: Toolchain, chunks: string, target: string): Pro
   await tools.link(objects.flat(), target);
 }
 
-/** The executable and the addon for this machine. */
+/** The library, and the executable and the addon for this machine. */
 export async function buildOwn(): Promise<void> {
   const tools = new Toolchain(ownArchitecture);
-  await tools.addon(addonPath(ownArchitecture));
-  await executable(tools, await bytecode(), ownExecutable);
+  await Promise.all([
+    buildLibrary(),
+    tools.addon(addonPath(ownArchitecture)),
+    bytecode().then((chunks) => executable(tools, chunks, ownExecutable)),
+  ]);
 }
 
-/** The executables and the addons for both architectures, and with them this machine's own. */
+/** The library, and the executables and the addons for both architectures; with them this machine's own. */
 export async function buildAll(): Promise<void> {
   const tools = architectures.map((architecture) => new Toolchain(architecture));
+  await buildLibrary();
   const chunks = await bytecode();
   for (const each of tools) {
     await each.addon(addonPath(each.architecture));

@@ -1,19 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { debianCopyright } from "../build/sources.ts";
-
-interface LockedPackage {
-  readonly version?: string;
-  readonly license?: string;
-  readonly dev?: boolean;
-  /** Of a dependency it would be a companion, and it is here for development. */
-  readonly devOptional?: boolean;
-  readonly optional?: boolean;
-}
-
-const lock: { readonly packages: Readonly<Record<string, LockedPackage>> } = JSON.parse(
-  readFileSync("package-lock.json", "utf8"),
-);
+import { bundledPackages } from "./bundled-packages.ts";
 
 const line = "=".repeat(72);
 
@@ -25,25 +13,19 @@ function licenceText(folder: string): string {
   return text.includes("TERMS AND CONDITIONS FOR USE, REPRODUCTION") ? "" : text;
 }
 
-/** The npm packages that go into the program, each with its licence. */
-function npmPackages(): string[] {
-  return Object.entries(lock.packages)
-    .filter(
-      ([folder, { dev, devOptional, optional }]) =>
-        folder !== "" && !(dev || devOptional || optional),
-    )
-    .map(([folder, { version = "", license = "" }]) => {
-      const name = folder.slice(folder.lastIndexOf("node_modules/") + "node_modules/".length);
-      return `${line}\n${name} ${version} (npm), ${license}\n\n${licenceText(folder)}`;
-    });
-}
+/** The npm packages that go into the program and the library, each with its licence. */
+const npmPackages = (): string[] =>
+  bundledPackages().map(
+    ({ name, version, license, folder }) =>
+      `${line}\n${name} ${version} (npm), ${license}\n\n${licenceText(folder)}`,
+  );
 
-/** Who has rights in the executable, and under which licences: our own, the engine's, musl's, the packages'. */
+/** Who has rights in the executable and the library, and under which licences: our own, the engine's, musl's, the packages'. */
 export function copyright(): string {
   const parts = [
     `arcbox-agent, MIT or Apache-2.0, as you like. The text of Apache-2.0 is on Debian in
 /usr/share/common-licenses/Apache-2.0 and else at https://www.apache.org/licenses/LICENSE-2.0.
-What else is in the executable follows.
+What else is in the executable and the library follows.
 
 ${readFileSync("LICENSE-MIT", "utf8")}`,
     ...["qjs-src", "musl-dev"].map(

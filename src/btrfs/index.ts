@@ -1,6 +1,6 @@
 /**
- * `arcbox-agent/btrfs`: Btrfs for TypeScript on Bun. Paths in, plain values out. A call that
- * fails throws a SystemError with the errno; sizes and ids of the filesystem are bigint.
+ * `arcbox-agent/btrfs`: Btrfs for Node and Bun. Paths in, plain values out. A call that fails throws a
+ * SystemError, which has what Node's own errors have; sizes and ids of the filesystem are bigint.
  */
 import { deviceSizeBytes } from "../linux/block-device.ts";
 import { readExactly, statFd, withFd } from "../linux/files.ts";
@@ -18,14 +18,15 @@ import {
   type Superblock,
   superblockBytes,
 } from "./superblock.ts";
+import { told } from "./system-error.ts";
 import { trim as trimFilesystem } from "./trim.ts";
 
-export { SystemError } from "../linux/errno.ts";
 export type { DeviceErrors } from "./device-stats.ts";
 export type { DeviceInfo, FilesystemInfo, SubvolumeInfo } from "./ioctls.ts";
 export type { Space } from "./space.ts";
 export type { SubvolumeEntry } from "./subvolume-list.ts";
 export type { Superblock } from "./superblock.ts";
+export { SystemError } from "./system-error.ts";
 
 let shared: Kernel | undefined;
 const kernel = (): Kernel => {
@@ -33,8 +34,11 @@ const kernel = (): Kernel => {
   return shared;
 };
 
-const inDirectory = <T>(path: string, use: (fd: number) => T): T =>
+const withDirectory = <T>(path: string, use: (fd: number) => T): T =>
   withFd(kernel(), kernel().open(path, O_RDONLY | O_DIRECTORY), use);
+
+const inDirectory = <T>(path: string, use: (fd: number) => T): T =>
+  told({ path }, () => withDirectory(path, use));
 
 const split = (path: string): readonly [parent: string, name: string] => {
   const trimmed = path.replace(/\/+$/, "");
@@ -42,6 +46,15 @@ const split = (path: string): readonly [parent: string, name: string] => {
   const parent = slash < 0 ? "." : trimmed.slice(0, slash + 1);
   return [parent, trimmed.slice(slash + 1)];
 };
+
+function withParent(path: string, use: (fd: number, name: string) => void): void {
+  const [parent, name] = split(path);
+  told({ path }, () => {
+    withDirectory(parent, (fd) => {
+      use(fd, name);
+    });
+  });
+}
 
 /** One copy of the superblock: `valid` when magic, own address and checksum are right. */
 export interface SuperblockCopy {
@@ -52,7 +65,7 @@ export interface SuperblockCopy {
 
 /** Reads every copy that a device or image file of this size has, good or bad. */
 export function readSuperblocks(path: string): readonly SuperblockCopy[] {
-  return withFd(kernel(), kernel().open(path, O_RDONLY | O_NONBLOCK), (fd) => {
+  const read = (fd: number): readonly SuperblockCopy[] => {
     const status = statFd(kernel(), fd);
     const size = isBlockDevice(status) ? deviceSizeBytes(kernel(), fd) : status.sizeBytes;
     return copyOffsets(size).map((offset) => {
@@ -61,13 +74,13 @@ export function readSuperblocks(path: string): readonly SuperblockCopy[] {
       const superblock = parseSuperblock(block);
       return { offset, valid: isValidCopy(superblock, offset), superblock };
     });
-  });
+  };
+  return told({ path }, () => withFd(kernel(), kernel().open(path, O_RDONLY | O_NONBLOCK), read));
 }
 
 /** Makes an empty subvolume. Allowed to whoever may write to the directory above. */
 export function createSubvolume(path: string): void {
-  const [parent, name] = split(path);
-  inDirectory(parent, (fd) => {
+  withParent(path, (fd, name) => {
     ioctls.createSubvolume(kernel(), fd, name);
   });
 }
@@ -79,17 +92,18 @@ export function createSnapshot(
   { readOnly = false }: { readonly readOnly?: boolean } = {},
 ): void {
   const [parent, name] = split(target);
-  inDirectory(source, (from) => {
-    inDirectory(parent, (fd) => {
-      snapshots.createSnapshot(kernel(), fd, name, from, readOnly);
+  told({ path: source, dest: target }, () => {
+    withDirectory(source, (from) => {
+      withDirectory(parent, (fd) => {
+        snapshots.createSnapshot(kernel(), fd, name, from, readOnly);
+      });
     });
   });
 }
 
 /** Deletes a subvolume or snapshot. Its space is freed in the background. */
 export function deleteSubvolume(path: string): void {
-  const [parent, name] = split(path);
-  inDirectory(parent, (fd) => {
+  withParent(path, (fd, name) => {
     snapshots.deleteSubvolume(kernel(), fd, name);
   });
 }

@@ -4,7 +4,7 @@
  * the machines we run on.
  */
 
-interface Field<T> {
+export interface Field<T> {
   readonly offset: number;
   readonly get: (view: DataView, offset: number) => T;
   readonly set: (view: DataView, offset: number, value: T) => void;

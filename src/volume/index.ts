@@ -1,5 +1,5 @@
 /**
- * `arcbox-agent/volume`: the data volume as a library for Bun. Every operation is synchronous and
+ * `arcbox-agent/volume`: the data volume as a library for Node and Bun. Every operation is synchronous and
  * answers with a report; it never throws for what it finds on a disk.
  */
 import { linuxKernel } from "../linux/linux-kernel.ts";

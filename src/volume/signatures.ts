@@ -28,7 +28,8 @@ export interface EndSignature {
 const kib = 1024;
 const mib = 1024 * kib;
 
-const hex = (digits: string): Uint8Array => Uint8Array.fromHex(digits.replaceAll(" ", ""));
+const hex = (digits: string): Uint8Array =>
+  Uint8Array.from(digits.match(/[0-9a-f]{2}/gi) ?? [], (byte) => Number.parseInt(byte, 16));
 /** "x:" before a magic says that it is written in hexadecimal. */
 const magicOf = (text: string): Uint8Array =>
   text.startsWith("x:") ? hex(text.slice(2)) : utf8(text);

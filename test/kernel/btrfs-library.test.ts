@@ -81,9 +81,9 @@ test("a name with a NUL or half a character deletes nothing", () => {
   const { top } = mounted(sandbox());
   for (const name of ["kept", "kept\ufffd"]) btrfs.createSubvolume(`${top}/${name}`);
   for (const name of ["kept\0x", "kept\ud800", "kept\udfff"]) {
-    expect(() => btrfs.deleteSubvolume(`${top}/${name}`)).toThrow(RangeError);
-    expect(() => btrfs.createSubvolume(`${top}/${name}`)).toThrow(RangeError);
-    expect(() => btrfs.createSnapshot(`${top}/kept`, `${top}/${name}`)).toThrow(RangeError);
+    expect(() => btrfs.deleteSubvolume(`${top}/${name}`)).toThrow(TypeError);
+    expect(() => btrfs.createSubvolume(`${top}/${name}`)).toThrow(TypeError);
+    expect(() => btrfs.createSnapshot(`${top}/kept`, `${top}/${name}`)).toThrow(TypeError);
   }
   expect(btrfs.listSubvolumes(top)).toHaveLength(2);
 });
@@ -152,36 +152,91 @@ test("resize shrinks to a number of bytes and grows to all there is", () => {
   expect(btrfs.deviceInfo(top, 7n)).toBeNull();
 });
 
-test.each<[string, (top: string) => unknown, string]>([
-  ["a subvolume that exists", (top) => btrfs.createSubvolume(`${top}/there`), "EEXIST"],
-  ["a folder that is missing", (top) => btrfs.createSubvolume(`${top}/no/sub`), "ENOENT"],
-  [
-    "a name that is too long",
-    (top) => btrfs.createSubvolume(`${top}/${"x".repeat(256)}`),
-    "ENAMETOOLONG",
-  ],
+const SUBVOL_CREATE = "BTRFS_IOC_SUBVOL_CREATE";
+const SNAP_CREATE = "BTRFS_IOC_SNAP_CREATE_V2";
+const SNAP_DESTROY = "BTRFS_IOC_SNAP_DESTROY_V2";
+const long = (letters: number): string => "x".repeat(letters);
+
+/** A failure: what it is of, the calls, the paths from the top of the volume on, and what the error says. */
+type Failure = [
+  what: string,
+  call: (path: string, dest: string) => unknown,
+  paths: readonly [path: string, dest?: string],
+  code: string,
+  errno: number,
+  syscall: string,
+];
+
+test.each<Failure>([
+  ["a subvolume that exists", btrfs.createSubvolume, ["/there"], "EEXIST", -17, SUBVOL_CREATE],
+  ["a folder that is missing", btrfs.createSubvolume, ["/no/sub"], "ENOENT", -2, "openat"],
+  ["a name too long", btrfs.createSubvolume, [`/${long(256)}`], "ENAMETOOLONG", -36, SUBVOL_CREATE],
   [
     "a name longer than the ioctl's argument",
-    (top) => btrfs.createSubvolume(`${top}/${"x".repeat(5000)}`),
+    btrfs.createSubvolume,
+    [`/${long(5000)}`],
     "ENAMETOOLONG",
+    -36,
+    SUBVOL_CREATE,
   ],
-  ["deleting what is not there", (top) => btrfs.deleteSubvolume(`${top}/none`), "ENOENT"],
-  ["deleting one with another inside", (top) => btrfs.deleteSubvolume(`${top}/there`), "ENOTEMPTY"],
-  ["the space of another filesystem", () => btrfs.spaces("/proc"), "ENOTTY"],
-  ["errors of a device that is not there", (top) => btrfs.deviceStats(top, 99n), "ENODEV"],
-  ["a size that is too small", (top) => btrfs.resize(top, 4096n), "EINVAL"],
-])("%s is a SystemError that says why", (_, call, errno) => {
+  ["deleting what is not there", btrfs.deleteSubvolume, ["/none"], "ENOENT", -2, SNAP_DESTROY],
+  ["deleting a full one", btrfs.deleteSubvolume, ["/there"], "ENOTEMPTY", -39, SNAP_DESTROY],
+  ["a snapshot of nothing", btrfs.createSnapshot, ["/no", "/new"], "ENOENT", -2, "openat"],
+  [
+    "a snapshot over another",
+    btrfs.createSnapshot,
+    ["/there", "/there/inside"],
+    "EEXIST",
+    -17,
+    SNAP_CREATE,
+  ],
+  ["flags of a file", btrfs.isNocow, ["/file"], "ENOTDIR", -20, "openat"],
+  [
+    "errors of a device that is not there",
+    (path) => btrfs.deviceStats(path, 99n),
+    [""],
+    "ENODEV",
+    -19,
+    "BTRFS_IOC_GET_DEV_STATS",
+  ],
+  [
+    "too small a size",
+    (path) => btrfs.resize(path, 4096n),
+    [""],
+    "EINVAL",
+    -22,
+    "BTRFS_IOC_RESIZE",
+  ],
+  ["superblocks of nothing", btrfs.readSuperblocks, ["/no.img"], "ENOENT", -2, "openat"],
+])("%s is an error with Node's fields", (_, call, [path, dest], code, errno, syscall) => {
   const { top } = mounted(sandbox());
   btrfs.createSubvolume(`${top}/there`);
   btrfs.createSubvolume(`${top}/there/inside`);
+  writeFileSync(`${top}/file`, "");
+  const given = { path: `${top}${path}`, ...(dest === undefined ? {} : { dest: `${top}${dest}` }) };
+  const error = thrownBy(() => call(given.path, given.dest ?? ""));
+  expect(error).toBeInstanceOf(btrfs.SystemError);
+  expect(Object.fromEntries(Object.entries(error))).toEqual({
+    name: "SystemError",
+    code,
+    errno,
+    syscall,
+    ...given,
+  });
+  expect(String(error)).toContain(code);
+});
+
+function thrownBy(call: () => unknown): Error {
   try {
-    call(top);
+    call();
   } catch (error) {
-    expect(error).toBeInstanceOf(btrfs.SystemError);
-    expect(String(error)).toContain(errno);
-    return;
+    if (error instanceof Error) return error;
   }
   throw new Error("it did not fail");
+}
+
+test("the space of another filesystem is an error too", () => {
+  expect(thrownBy(() => btrfs.spaces("/proc"))).toMatchObject({ code: "ENOTTY", path: "/proc" });
 });
 
 test("spaces are what btrfs-progs shows", () => {

@@ -1,13 +1,19 @@
-// Started by test/kernel/library.test.ts with a folder, a disk and the expected outcome of `up`: prints what
-// the four operations changed of the process that called them.
+// Started by test/kernel/library.test.ts in Bun and, as JavaScript, in Node, with the library, a folder and a disk:
+// prints what the four operations changed of the process that called them.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { down, plan, status, up } from "../../src/volume/index.ts";
+import { setTimeout } from "node:timers/promises";
 
-const [root = "", device = ""] = process.argv.slice(2);
+const [library = "", root = "", device = ""] = process.argv.slice(2);
+const { down, plan, status, up }: typeof import("../../src/volume/index.ts") = await import(
+  library
+);
 
 let interrupts = 0;
-process.on("SIGINT", () => {
-  interrupts++;
+const interrupted = new Promise<void>((resolve) => {
+  process.on("SIGINT", () => {
+    interrupts++;
+    resolve();
+  });
 });
 process.umask(0o077);
 
@@ -51,7 +57,9 @@ const outcomes = [
 ];
 const after = state();
 process.kill(process.pid, "SIGINT");
-await Bun.sleep(50);
+// A lost one is no reason to wait for ever.
+await Promise.race([interrupted, setTimeout(10_000)]);
 console.log(
   JSON.stringify({ outcomes, before, after, interrupts, openBefore, openAfter: openFiles() }),
 );
+process.exit();
