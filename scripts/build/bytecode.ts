@@ -1,14 +1,6 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { BunPlugin } from "bun";
+import type { BuildMetafile, BunPlugin } from "bun";
 import { ownArchitecture } from "./architecture.ts";
 import { BuildError, run } from "./commands.ts";
 import { engineObjects } from "./engine.ts";
@@ -74,34 +66,42 @@ export async function bundle(folder?: string) {
   return metafile;
 }
 
-/** The modules of a folder as bytecode in C. */
-function chunksOf(folder: string, compiler: string): string {
-  const arrays: string[] = [];
-  const rows: string[] = [];
-  for (const [i, name] of readdirSync(folder).sort().entries()) {
-    const code = join(folder, `${name}.bytecode`);
-    run(compiler, `./${name}`, join(folder, name), code);
-    arrays.push(`static const uint8_t code_${i}[] = {${readFileSync(code).join(",")}};`);
-    rows.push(`{"./${name}", code_${i}, sizeof code_${i}},`);
+/** The modules that every boot loads: those of run.ts, whatever it imports; the one of run.ts itself comes first. */
+function bootModules({ outputs }: BuildMetafile): string[] {
+  const found = new Set<string>();
+  const visit = (path: string): void => {
+    if (found.has(path)) return;
+    found.add(path);
+    for (const { path: next, kind } of outputs[path]?.imports ?? []) {
+      if (kind === "import-statement") visit(next);
+    }
+  };
+  for (const [path, { entryPoint }] of Object.entries(outputs)) {
+    if (entryPoint?.endsWith("src/cli/run.ts") === true) visit(path);
   }
-  return `#include "chunks.h"
-${arrays.join("\n")}
-const struct chunk chunks[] = {${rows.join("\n")}};
-const size_t chunk_count = ${rows.length};
-`;
+  if (found.size === 0) throw new BuildError("the bundle has no part for src/cli/run.ts");
+  return [...found].map((path) => basename(path));
 }
 
-/** The program's TypeScript as a C file of bytecode; gives its path. */
-export async function bytecode(): Promise<string> {
+/** The program's TypeScript as bytecode. */
+export interface Bytecode {
+  /** By name of the part, in the order in which they are linked. */
+  readonly parts: ReadonlyMap<string, Uint8Array>;
+  readonly boot: readonly string[];
+}
+
+export async function bytecode(): Promise<Bytecode> {
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, "bundle-"));
   try {
-    const [compiler] = await Promise.all([bytecodeCompiler(), bundle(folder)]);
-    const chunks = join(cache, "chunks.c");
-    const unfinished = `${chunks}.${process.pid}`;
-    writeFileSync(unfinished, chunksOf(folder, compiler));
-    renameSync(unfinished, chunks);
-    return chunks;
+    const [compiler, metafile] = await Promise.all([bytecodeCompiler(), bundle(folder)]);
+    const parts = new Map<string, Uint8Array>();
+    for (const name of readdirSync(folder).sort()) {
+      const code = join(folder, `${name}.bytecode`);
+      run(compiler, `./${name}`, join(folder, name), code);
+      parts.set(name, readFileSync(code));
+    }
+    return { parts, boot: bootModules(metafile) };
   } finally {
     rmSync(folder, { recursive: true });
   }

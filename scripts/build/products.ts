@@ -1,7 +1,7 @@
 import { copyFileSync, renameSync } from "node:fs";
 import { type Architecture, architectures, ownArchitecture } from "./architecture.ts";
 import { bytecode } from "./bytecode.ts";
-import { engineObjects } from "./engine.ts";
+import { buildExecutable } from "./executable.ts";
 import { buildLibrary } from "./library.ts";
 import { Toolchain } from "./toolchain.ts";
 
@@ -13,23 +13,13 @@ export const executablePath = (architecture: Architecture): string =>
   `dist/executable/linux-${architecture}/arcbox-agent`;
 const addonPath = (architecture: Architecture): string => `dist/addon/linux-${architecture}.node`;
 
-const HOST = ["seam", "memory", "quickjs-module", "executable"].map((name) => `native/${name}.c`);
-
-async function executable(tools: Toolchain, chunks: string, target: string): Promise<void> {
-  const objects = await Promise.all([
-    engineObjects(tools),
-    tools.compile([...HOST, chunks], "ours"),
-  ]);
-  await tools.link(objects.flat(), target);
-}
-
 /** The library, and the executable and the addon for this machine. */
 export async function buildOwn(): Promise<void> {
   const tools = new Toolchain(ownArchitecture);
   await Promise.all([
     buildLibrary(),
     tools.addon(addonPath(ownArchitecture)),
-    bytecode().then((chunks) => executable(tools, chunks, ownExecutable)),
+    bytecode().then((parts) => buildExecutable(tools, parts, ownExecutable)),
   ]);
 }
 
@@ -37,10 +27,10 @@ export async function buildOwn(): Promise<void> {
 export async function buildAll(): Promise<void> {
   const tools = architectures.map((architecture) => new Toolchain(architecture));
   await buildLibrary();
-  const chunks = await bytecode();
+  const parts = await bytecode();
   for (const each of tools) {
     await each.addon(addonPath(each.architecture));
-    await executable(each, chunks, executablePath(each.architecture));
+    await buildExecutable(each, parts, executablePath(each.architecture));
   }
   copyFileSync(executablePath(ownArchitecture), `${ownExecutable}.new`);
   renameSync(`${ownExecutable}.new`, ownExecutable);

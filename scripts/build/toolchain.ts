@@ -33,6 +33,9 @@ const STATIC = [
   "-Wl,--gc-sections",
   "-Wl,-z,noseparate-code",
   "-Wl,--build-id=none",
+  // Where the snapshot and the bytecode are is the same in both links of the program.
+  "-Wl,--section-start=.snapshot=0x10000000",
+  "-Wl,--section-start=.chunks=0x20000000",
 ];
 
 /** Object files by path, so that none is made twice. */
@@ -73,7 +76,7 @@ export class Toolchain {
     const objects = await Promise.all(
       sources.map(async (source) => {
         const key = digest([this.#version, ...flags, contents(source), ...headers]);
-        const object = join(folder, `${basename(source, ".c")}-${key}.o`);
+        const object = join(folder, `${basename(source).replace(/\.\w+$/, "")}-${key}.o`);
         let made = beingMade.get(object);
         if (made === undefined && !existsSync(object)) {
           made = whole(object, (file) => start(this.#compiler, ...flags, "-c", source, "-o", file));
