@@ -12,7 +12,11 @@ npm_packages() {
   local stamp=node_modules/.package-lock.json
   if [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; then
     say "npm ci (Bun, the compiler, the checkers and two libraries, into node_modules)"
+    # npm ci begins by deleting the folder, and the cache in it is what a machine without network lives on.
+    local cache=node_modules/.cache
+    if [ -d "$cache" ]; then rm -rf .cache-kept && mv "$cache" .cache-kept; fi
     npm ci --no-audit --no-fund --loglevel=error
+    if [ -d .cache-kept ]; then mv .cache-kept "$cache"; fi
   fi
   # Bun's executable is put in place by its install script, which npm may be told not to run.
   if ! node_modules/.bin/bun --version >/dev/null 2>&1; then

@@ -91,6 +91,11 @@ export interface Kernel {
   /** poll(2) for writing: the same; true also where a write would fail at once. */
   waitWritable(fd: number, timeoutMs: number): boolean;
   /**
+   * kcmp(2), KCMP_FILES: whether two threads have one table of open files. False also where that is not told: the
+   * kernel may know no such call, or may not let us look into them.
+   */
+  haveSameFiles(thread: number, other: number): boolean;
+  /**
    * Runs a program to its end in the folder "/", with a clean environment; descriptors 3 and up are
    * `inherited`. Throws a SystemError ("execve") when it cannot be started.
    */

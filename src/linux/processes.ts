@@ -31,6 +31,12 @@ export const ownProcessId = (kernel: Kernel): string => {
 export const threadFolders = (kernel: Kernel, pid: string): readonly string[] =>
   namesOrNone(kernel, `/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
 
+/** The same of those that have a table of open files of their own. */
+export const otherFileTables = (kernel: Kernel, pid: string): readonly string[] =>
+  namesOrNone(kernel, `/proc/${pid}/task`)
+    .filter((thread) => thread !== pid && !kernel.haveSameFiles(Number(pid), Number(thread)))
+    .map((thread) => `/proc/${pid}/task/${thread}`);
+
 /** "process 4711 (dockerd)" */
 export const processText = (kernel: Kernel, pid: string): string =>
   `process ${pid} (${readTextOrNull(kernel, `/proc/${pid}/comm`) ?? "it has ended"})`;

@@ -1,3 +1,4 @@
+import { Deadline } from "../linux/deadline.ts";
 import { readTextOrNull, statFd } from "../linux/files.ts";
 import { type FileStatus, isBlockDevice, type Kernel } from "../linux/kernel.ts";
 import { isOpenForWriting } from "../linux/leases.ts";
@@ -42,6 +43,9 @@ export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
   throw writtenTo(path, seen ?? unseen);
 }
 
+const momentMs = 500;
+const pauseMs = 50;
+
 /** The same of a block device ("vdb") and what shows bytes of it too, and of the file behind it, where it has one. */
 export function assertNoDiskWriter(
   kernel: Kernel,
@@ -56,8 +60,14 @@ export function assertNoDiskWriter(
     isBlockDevice(status)
       ? nodes.has(status.nodeDevice)
       : file !== null && status.inode === file.inode && status.device === file.device;
-  const seen = openerOfAny(kernel, isPartOfIt, isForWriting);
-  if (seen !== null) throw writtenTo(path, seen);
+  // Tools open a disk for a moment, only to ask for its size: who writes to it has it longer.
+  const until = new Deadline(kernel, momentMs);
+  for (;;) {
+    const seen = openerOfAny(kernel, isPartOfIt, isForWriting);
+    if (seen === null) return;
+    if (until.isOver) throw writtenTo(path, seen);
+    kernel.waitReadable([], pauseMs);
+  }
 }
 
 function writtenTo(path: string, { text, pid }: Opener): VolumeError {

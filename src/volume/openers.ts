@@ -1,13 +1,13 @@
 import { Deadline } from "../linux/deadline.ts";
-import { SystemError } from "../linux/errno.ts";
+import { Errno, isErrno, SystemError } from "../linux/errno.ts";
 import { headOrNull, readTextOrNull } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type FileStatus, type Kernel } from "../linux/kernel.ts";
 import {
   findEntry,
+  otherFileTables,
   ownProcessId,
   processIds,
   processText,
-  threadFolders,
 } from "../linux/processes.ts";
 
 /** A process that is in the way. */
@@ -57,42 +57,53 @@ export function openerOfAny(
   const until = new Deadline(kernel, lookMs);
   const self = ownProcessId(kernel);
   const others = processIds(kernel).filter((pid) => pid !== self);
-  const find = (folders: (pid: string) => readonly string[]): string | undefined =>
-    [...others, self].find(
-      (pid) =>
-        pid !== "" &&
-        !until.isOver &&
-        folders(pid).some((folder) => hasOpen(kernel, folder, isOneOf, isMeant, until)),
-    );
-  // Threads have one table of files together, unless one took its own.
-  const pid =
-    find((process) => [`/proc/${process}`]) ??
-    find((process) => threadFolders(kernel, process).slice(1));
+  const has = (folder: string) => openIn(kernel, folder, isOneOf, isMeant, until);
+  // Threads have one table of files together, unless one took its own. Who hides one hides all.
+  const hasAny = (pid: string): boolean => {
+    const found = has(`/proc/${pid}`);
+    if (found !== "none") return found === "open";
+    return otherFileTables(kernel, pid).some((folder) => has(folder) === "open");
+  };
+  const pid = [...others, self].find((id) => id !== "" && !until.isOver && hasAny(id));
   return pid === undefined ? null : { pid, text: openerText(kernel, pid) };
 }
 
-function hasOpen(
+function openIn(
   kernel: Kernel,
   folder: string,
   isOneOf: (file: FileStatus) => boolean,
   isMeant: OpenFileTest,
   until: Deadline,
-): boolean {
+): "open" | "none" | "hidden" {
+  let isHidden = false;
   const isThis = (name: string): boolean => {
     const found = lookAt(kernel, `${folder}/fd/${name}`);
-    if (found === null || !isOneOf(found)) return false;
+    isHidden = found === "hidden";
+    if (found === null || found === "hidden" || !isOneOf(found)) return isHidden;
     const info = headOrNull(kernel, `${folder}/fdinfo/${name}`);
     return info !== null && isMeant(info);
   };
-  return findEntry(kernel, `${folder}/fd`, until, isThis) !== null;
+  const entry = findEntry(kernel, `${folder}/fd`, until, isThis);
+  if (entry === null) return "none";
+  return isHidden ? "hidden" : "open";
 }
 
-/** What a link leads to, without asking a filesystem that may not answer. */
-function lookAt(kernel: Kernel, link: string): FileStatus | null {
+/** What a link leads to, without asking a filesystem that may not answer; "hidden" where we may not look. */
+function lookAt(kernel: Kernel, link: string): FileStatus | "hidden" | null {
   try {
     return kernel.statx(AT_FDCWD, link, AT_STATX_DONT_SYNC);
   } catch (error) {
-    if (error instanceof SystemError) return null;
-    throw error;
+    if (!(error instanceof SystemError)) throw error;
+    return isErrno(error, Errno.EACCES) && !isReadable(kernel, link) ? "hidden" : null;
+  }
+}
+
+/** A FUSE filesystem may refuse to tell of a file of its own; then the link itself can be read. */
+function isReadable(kernel: Kernel, link: string): boolean {
+  try {
+    kernel.readlink(link);
+    return true;
+  } catch (error) {
+    return !isErrno(error, Errno.EACCES);
   }
 }

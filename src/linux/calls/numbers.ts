@@ -22,6 +22,7 @@ export const numbersOfCalls = {
   inotify_add_watch: [254, 27],
   inotify_init1: [294, 26],
   ioctl: [16, 29],
+  kcmp: [312, 272],
   kill: [62, 129],
   lseek: [8, 62],
   mincore: [27, 232],

@@ -1,4 +1,4 @@
-import { spawn } from "#native";
+import { spawn, syscall } from "#native";
 import { SystemError } from "../errno.ts";
 import type { Kernel, ProgramResult } from "../kernel.ts";
 import { O_CLOEXEC } from "../kernel.ts";
@@ -7,6 +7,7 @@ import { fromUtf8 } from "../text.ts";
 import { eventCalls } from "./event-calls.ts";
 import { fileCalls } from "./file-calls.ts";
 import { signalName, signals } from "./signals.ts";
+import { numberOf } from "./numbers.ts";
 import { call, retried } from "./system-call.ts";
 import { timeCalls } from "./time-calls.ts";
 
@@ -136,6 +137,9 @@ function waitingForChildren<T>(work: () => T): T {
   }
 }
 
+/** linux/kcmp.h */
+const KCMP_FILES = 2;
+
 /** asm-generic/signal.h */
 const signalCount = 64;
 /** Nobody can hold off SIGKILL and SIGSTOP; the others do not end a program by default (signal(7)). */
@@ -211,7 +215,7 @@ function withSignalsBlocked<T>(work: () => T): T {
 
 export type ProcessCalls = Pick<
   Kernel,
-  "umask" | "geteuid" | "run" | "ask" | "askAbout" | "uninterrupted"
+  "umask" | "haveSameFiles" | "geteuid" | "run" | "ask" | "askAbout" | "uninterrupted"
 >;
 
 /** The answer of this program, started once more, and its process id: nobody has waited for it. */
@@ -234,6 +238,8 @@ function asked(
 /** `program` is what `ask` starts: null where there is none. */
 export const processCalls = (itself: string | null): ProcessCalls => ({
   umask: (mask) => call("umask", undefined, mask),
+  haveSameFiles: (thread, other) =>
+    syscall(numberOf("kcmp"), thread, other, KCMP_FILES, 0, 0) === 0,
   geteuid: () => call("geteuid", undefined),
 
   run: (program, words, inherited) =>

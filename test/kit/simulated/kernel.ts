@@ -285,6 +285,10 @@ export class SimulatedKernel implements Kernel {
     return 4096;
   }
 
+  haveSameFiles(thread: number, other: number): boolean {
+    return thread === other;
+  }
+
   geteuid(): number {
     return 0;
   }
