@@ -154,11 +154,22 @@ static struct program *new_program(int main(int, char **)) {
   return made;
 }
 
+/*
+ * The engine remembers where its stack is, and main() tells it anew with each start. In a snapshot it would be another
+ * place with each length of a path, and so other bytes.
+ */
+static void forget_stack(const void *memory_end) {
+  uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+  for (uintptr_t *word = (uintptr_t *)snapshot.memory; (void *)word < memory_end; word++)
+    if (*word > here - 2 * most_stack_bytes && *word < here + most_stack_bytes) *word = 0;
+}
+
 /* Loads what every boot needs into the snapshot and writes that down: the modules of these names. */
 static int freeze(const char *path, int count, char **names) {
   for (int i = 0; i < count; i++)
     if (run(names[i]) != 0) return 1;
   seam_memory_end_snapshot(program);
+  forget_stack(snapshot.end);
   size_t length = (size_t)(snapshot.end - (uint8_t *)&snapshot);
   FILE *file = fopen(path, "wb");
   return file != NULL && fwrite(&snapshot, 1, length, file) == length && fclose(file) == 0 ? 0 : 1;

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { type Architecture, gnuNames, ownArchitecture } from "./architecture.ts";
 import type { Bytecode } from "./bytecode.ts";
@@ -30,9 +29,7 @@ const size_t chunk_count = ${rows.length};
 `;
 }
 
-/** With the digest of what it includes, by which the compiler's result is kept. */
 const snapshotSource = (image: string): string => `
-/* ${createHash("sha256").update(readFileSync(image)).digest("hex")} */
 .section .note.GNU-stack,"",%progbits
 .section .snapshot,"aw"
 .globl snapshot
@@ -62,7 +59,9 @@ export async function buildExecutable(
   const linked = async (source: string, frozen: readonly string[], at: string): Promise<void> => {
     const chunks = join(folder, "chunks.c");
     writeFileSync(chunks, chunksSource(bytecode, frozen));
-    await tools.link([...objects.flat(), ...(await tools.compile([chunks, source], "ours"))], at);
+    // These are other ones with every change of the program, so they are not kept.
+    const made = await tools.compile([chunks, source], "ours", folder);
+    await tools.link([...objects.flat(), ...made], at);
   };
   try {
     mkdirSync(dirname(target), { recursive: true });

@@ -64,15 +64,18 @@ export class Toolchain {
     this.#musl = muslRoot(architecture);
   }
 
-  /** Compiles sources, those that changed since the last time; gives the object files. */
-  async compile(sources: readonly string[], kind: "engine" | "ours"): Promise<string[]> {
+  /** Compiles sources, those that changed since the last time; gives the object files, kept in `folder`. */
+  async compile(
+    sources: readonly string[],
+    kind: "engine" | "ours",
+    folder = join(cache, `objects-${this.architecture}`),
+  ): Promise<string[]> {
     const flags =
       kind === "engine"
         ? [...COMMON, "-w", "-D_GNU_SOURCE", "-DNDEBUG"]
         : [...COMMON, ...STRICT, "-isystem", engineSource(), "-Inative"];
     flags.push(...this.#includes());
     const headers = headersIn(engineSource(), ...(kind === "engine" ? [] : ["native"]));
-    const folder = join(cache, `objects-${this.architecture}`);
     const objects = await Promise.all(
       sources.map(async (source) => {
         const key = digest([this.#version, ...flags, contents(source), ...headers]);

@@ -44,11 +44,12 @@ export function checkReproducible(release: string): void {
     const environment = ["TZ=Pacific/Kiritimati", "LC_ALL=C", "LANG=C"];
     const build = `umask 077; cd "$1"; exec "$2" scripts/release.ts`;
     run("env", ...environment, "sh", "-c", build, "sh", project, process.execPath);
-    for (const name of readdirSync(release)) {
+    const others = readdirSync(release).filter((name) => {
       const other = join(project, release, name);
-      if (!existsSync(other) || !readFileSync(join(release, name)).equals(readFileSync(other))) {
-        throw new BuildError(`${name} has other bytes when it is built in another folder`);
-      }
+      return !existsSync(other) || !readFileSync(join(release, name)).equals(readFileSync(other));
+    });
+    if (others.length > 0) {
+      throw new BuildError(`other bytes when built in another folder: ${others.sort().join(", ")}`);
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
