@@ -66,12 +66,11 @@ function measured(lane: Lane, scenario: Scenario): Run {
 
 function contenderOf(program: Program, scenario: Scenario, disk: Disk, folder: string): Contender {
   const up = program.up(disk.device, disk.root);
-  const prepares = program.prepares?.(disk.device, disk.root) ?? up;
   const lane: Lane = {
     disk,
     up,
     template: join(folder, `${program.name}.img`),
-    runOnce: () => void sample(prepares),
+    runOnce: () => void sample(up),
   };
   scenario.prepare(lane);
   return {
@@ -150,7 +149,7 @@ export async function runScenario(
   }
 }
 
-/** What an executable of Bun costs before it does anything, and ours with what it loads. */
+/** What a program costs that does nothing, and ours when it says its version. */
 export async function runStart(
   rounds: number,
   folder: string,

@@ -1,7 +1,7 @@
 import { label, picture } from "../scripts/pictures/svg.ts";
 import type { ProgramResult, Results, ScenarioResult } from "./results.ts";
 
-const width = 860;
+const width = 900;
 const barLeft = 210;
 const barMost = 340;
 const barHeight = 14;
@@ -12,7 +12,6 @@ const firstGroupY = 68;
 
 const colours: Readonly<Record<string, string>> = {
   limit: "#6b7686",
-  "limit-ts": "#9aa4b2",
   ours: "#4fb286",
   rust: "#5a8fd6",
   script: "#c78ad6",
@@ -20,9 +19,10 @@ const colours: Readonly<Record<string, string>> = {
 };
 const otherColour = "#d65a5a";
 
-function factsOf({ writtenKib, processes }: ProgramResult): string {
+function factsOf({ writtenKib, processes, peakRssMib }: ProgramResult): string {
   const written = writtenKib === 0 ? "nothing written" : `${writtenKib} KiB written`;
-  return `${written}, ${processes} ${processes === 1 ? "process" : "processes"}`;
+  const started = `${processes} ${processes === 1 ? "process" : "processes"}`;
+  return `${written}, ${started}, ${peakRssMib.toFixed(1)} MiB`;
 }
 
 function barOf(result: ProgramResult, y: number, mostMs: number): string {
@@ -62,7 +62,7 @@ export function chart({ scenarios, runs, machine }: Results): string {
     groups.push(group(scenario, y));
     y += scenario.programs.length * rowHeight + groupGap;
   }
-  const how = `medians of ${runs} runs in turn, whole processes; Linux ${machine.kernel}, ${machine.mkfs}`;
+  const how = `medians of ${runs} runs in turn, whole processes; Linux ${machine.kernel}, ${machine.mkfs}; MiB: peak RSS`;
   return picture(
     "How long it takes to bring a data volume up",
     width,

@@ -3,63 +3,59 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { measureAppearance, measureWaiting } from "./appearance.ts";
-import { barsOf } from "./bars.ts";
-import { runScenario, runStart } from "./boot.ts";
+import { verdictOf } from "./bars.ts";
 import { build } from "./build.ts";
 import { chart } from "./chart.ts";
+import { filled, measuredText } from "./document.ts";
 import { measureFormatOptions } from "./format-options.ts";
-import { measureInside } from "./inside.ts";
 import { isStopped, stopOnSignals } from "./interruption.ts";
-import { describeMachine, load } from "./machine.ts";
-import { type Options, parseOptions, type ScenarioName, usage } from "./options.ts";
-import { availablePrograms } from "./programs.ts";
-import type { Results, ScenarioResult } from "./results.ts";
-import { scenarios } from "./scenarios.ts";
-import { measureStatus } from "./status.ts";
-import { tableOf } from "./table.ts";
+import { load } from "./machine.ts";
+import { type Options, parseOptions, usage } from "./options.ts";
+import { measureParts, nothingYet, partsOf } from "./parts.ts";
+import type { Results } from "./results.ts";
+import { barsTable, figures } from "./table.ts";
 
 const quietLoad = 0.5;
-
-async function measure(options: Options, folder: string): Promise<Results> {
-  const { runs, only, compare } = options;
-  const isWanted = (name: ScenarioName): boolean => only.length === 0 || only.includes(name);
-  const programs = availablePrograms(compare);
-  const boots: ScenarioResult[] = [];
-  for (const scenario of scenarios) {
-    if (isWanted(scenario.name)) boots.push(await runScenario(scenario, programs, runs, folder));
-  }
-  if (isWanted("start")) boots.push(await runStart(runs, folder, compare));
-  const measured = {
-    at: new Date().toISOString(),
-    machine: describeMachine(folder),
-    runs,
-    scenarios: boots,
-    insideMs: isWanted("warm") ? measureInside(runs, folder) : null,
-    appearance: isWanted("appearance") ? await measureAppearance(runs, folder) : [],
-    waiting: isWanted("appearance") ? await measureWaiting(folder) : [],
-    status: options.status ? await measureStatus(runs, folder) : [],
-  };
-  return { ...measured, bars: barsOf(measured) };
-}
+/** As a shell says that SIGINT ended a program. */
+const stoppedStatus = 130;
 
 async function writeJson(path: string, value: unknown): Promise<void> {
   await Bun.write(path, `${JSON.stringify(value, null, 2)}\n`);
-  console.log(`written: ${path}`);
 }
 
-async function bench(options: Options, folder: string): Promise<void> {
+const document = "docs/performance.md";
+
+async function writeDocuments(results: Results): Promise<void> {
+  await writeJson("docs/performance.json", results);
+  await Bun.write("docs/performance.svg", chart(results));
+  await Bun.write(document, filled(await Bun.file(document).text(), measuredText(results)));
+  console.log(`written: ${document}, and .json and .svg beside it`);
+}
+
+/** True when all that was asked for has been measured. */
+async function measureAll(options: Options, folder: string): Promise<boolean> {
+  const kept = "dist/performance.json";
+  const keep = (results: Results) => writeJson(kept, results);
+  const results = await measureParts(partsOf(options, folder), nothingYet(options, folder), keep);
+  console.log(figures(results) + barsTable(results.bars));
+  console.log(`${verdictOf(results.bars)}\nwritten: ${kept}`);
+  await Bun.write("dist/performance.svg", chart(results));
+  const isWhole = results.missing.length === 0;
+  if (isWhole && options.write) await writeDocuments(results);
+  for (const { part, why } of results.missing) console.error(`missing: ${part}: ${why}`);
+  if (!isWhole && options.write) console.error("docs/ is left as it was.");
+  return isWhole;
+}
+
+async function bench(options: Options, folder: string): Promise<boolean> {
   build();
   if (load() > quietLoad) console.error("This machine is busy: only ratios mean something.");
-  if (options.formatOptions) {
-    const found = await measureFormatOptions(options.runs, folder);
-    await writeJson(options.write ? "docs/format-options.json" : "dist/format-options.json", found);
-    return;
-  }
-  const results = await measure(options, folder);
-  console.log(tableOf(results));
-  await writeJson(options.write ? "docs/performance.json" : "dist/performance.json", results);
-  await Bun.write(options.write ? "docs/performance.svg" : "dist/performance.svg", chart(results));
+  if (!options.formatOptions) return measureAll(options, folder);
+  const found = await measureFormatOptions(options.runs, folder);
+  const path = options.write ? "docs/format-options.json" : "dist/format-options.json";
+  await writeJson(path, found);
+  console.log(`written: ${path}`);
+  return true;
 }
 
 async function main(): Promise<number> {
@@ -73,13 +69,13 @@ async function main(): Promise<number> {
   stopOnSignals();
   const folder = realpathSync(mkdtempSync(join(options.folder ?? tmpdir(), "arcbox-bench-")));
   try {
-    await bench(options, folder);
-    return 0;
+    const isWhole = await bench(options, folder);
+    if (await isStopped()) return stoppedStatus;
+    return isWhole ? 0 : 1;
   } catch (error) {
-    // A signal from the terminal reaches the program that is being measured too, and fails it.
     const stopped = await isStopped();
     console.error(stopped ? "\nStopped, and cleaned up." : `\nThe bench failed: ${String(error)}`);
-    return stopped ? 130 : 1;
+    return stopped ? stoppedStatus : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

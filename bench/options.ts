@@ -37,7 +37,9 @@ export const usage = `npm run bench -- [options]
   --format-options   the node sizes of mkfs.btrfs on what a container host does (minutes), only that
   --compare FILE     also this executable of the same program
   --folder DIR       where the images go (default: the temporary folder)
-  --write            write docs/performance.json and .svg, or docs/format-options.json`;
+  --write            write docs/performance.*, which takes all parts, or docs/format-options.json
+
+What is known after each part is in dist/performance.json, so a part that fails costs no other one.`;
 
 function scenarioNamed(word: string): ScenarioName {
   const name = scenarioNames.find((known) => known === word);
@@ -62,9 +64,11 @@ export function parseOptions(words: string[]): Options {
   const formatOptions = values["format-options"];
   const runs = Number(values.runs ?? (formatOptions ? 3 : 25));
   if (!Number.isInteger(runs) || runs < leastRuns) throw new TypeError("--runs takes a number");
+  const only = values.only.split(",").filter(Boolean).map(scenarioNamed);
+  if (values.write && only.length > 0) throw new TypeError("--write takes all parts: not --only");
   return {
     runs,
-    only: values.only.split(",").filter(Boolean).map(scenarioNamed),
+    only,
     compare: values.compare,
     folder: values.folder,
     status: values.status,

@@ -1,15 +1,13 @@
 import { existsSync } from "node:fs";
 import { built, ours, peer } from "./build.ts";
 
-export type ProgramName = "limit" | "limit-ts" | "ours" | "other" | "rust" | "script" | "systemd";
+export type ProgramName = "limit" | "ours" | "other" | "rust" | "script" | "systemd";
 
 /** Something that brings a data volume up. */
 export interface Program {
   readonly name: ProgramName;
   readonly title: string;
   readonly up: (device: string, root: string) => readonly string[];
-  /** Brings it up outside the measured time, for a program that cannot make a volume. */
-  readonly prepares?: Program["up"];
 }
 
 const agent = (path: string) => (device: string, root: string) => [
@@ -30,15 +28,8 @@ const systemdPrograms = [
 
 /** All that this machine has. systemd is not installed for it: that would change the machine. */
 export function availablePrograms(compare: string | undefined): readonly Program[] {
-  const limit = (...words: readonly string[]) => [built("limit"), ...words];
   const programs: Program[] = [
-    { name: "limit", title: "system calls in C", up: limit },
-    {
-      name: "limit-ts",
-      title: "the same in TypeScript",
-      up: (...words) => [built("limit-ts"), ...words],
-      prepares: limit,
-    },
+    { name: "limit", title: "system calls in C", up: (...words) => [built("limit"), ...words] },
     { name: "ours", title: "arcbox-agent", up: agent(ours) },
     {
       name: "rust",

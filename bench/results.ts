@@ -51,27 +51,42 @@ export interface Bar {
   readonly bar: string;
   readonly measured: string;
   readonly allowed: string;
+  /** What it may become; null where it is all it can be. */
+  readonly aim: string | null;
+  /** What the last executable that Bun built reached. */
+  readonly bunBuilt: string | null;
   readonly met: boolean;
 }
 
 export interface Machine {
   readonly kernel: string;
+  readonly architecture: string;
   readonly cpus: string;
   readonly memoryGib: number;
   readonly mkfs: string;
-  readonly bun: string;
+  readonly busybox: string;
   readonly imagesOn: string;
 }
 
-export interface Results {
+/** A part that was wanted and has no result. */
+export interface MissingPart {
+  readonly part: string;
+  readonly why: string;
+}
+
+export interface Measured {
   readonly at: string;
   readonly machine: Machine;
   readonly runs: number;
+  readonly executableBytes: number;
   readonly scenarios: readonly ScenarioResult[];
-  /** Of a warm `up`, as its own report says it: from the first line to the report. */
-  readonly insideMs: number | null;
   readonly appearance: readonly AppearanceResult[];
   readonly waiting: readonly WaitingResult[];
   readonly status: readonly StatusResult[];
+  /** None where everything that was asked for has been measured. */
+  readonly missing: readonly MissingPart[];
+}
+
+export interface Results extends Measured {
   readonly bars: readonly Bar[];
 }

@@ -29,9 +29,6 @@ export interface Scenario {
   readonly reset: (lane: Lane) => void;
 }
 
-/** They know only the boot that finds its volume. */
-const bootsOnly: readonly ProgramName[] = ["limit-ts"];
-
 const formatted = ({ disk, runOnce }: Lane): void => {
   disk.blank();
   runOnce();
@@ -42,7 +39,7 @@ const cold = (name: ScenarioName, title: string, sizeBytes: number): Scenario =>
   name,
   title,
   sizeBytes,
-  without: bootsOnly,
+  without: [],
   prepare: () => {},
   reset: ({ disk }) => disk.blank(),
 });
@@ -73,7 +70,7 @@ export const scenarios: readonly Scenario[] = [
     name: "growth",
     title: "the disk has grown from 64 GiB to 8 TiB",
     sizeBytes: largeBytes,
-    without: bootsOnly,
+    without: [],
     prepare: ({ disk, template, runOnce }) => {
       disk.blank();
       disk.showAs(smallBytes, runOnce);
@@ -85,6 +82,6 @@ export const scenarios: readonly Scenario[] = [
 
 /** What only starts and ends. */
 export const startPrograms = [
-  { program: "empty", title: "an empty Bun executable", words: [built("empty")] },
+  { program: "limit", title: "an empty program in C", words: [built("empty")] },
   { program: "version", title: "arcbox-agent --version", words: [ours, "--version"] },
 ] as const;

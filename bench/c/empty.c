@@ -1,0 +1,2 @@
+/* What every static program costs: it starts and ends. */
+int main(void) { return 0; }

@@ -1,2 +1,0 @@
-// What every executable of Bun costs before its first line.
-export {};
