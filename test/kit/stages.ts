@@ -116,13 +116,13 @@ const ofStarting = /^vfork/;
 
 function isSteady(
   { content, image, command, mounted }: Setting,
-  { label, occurrence }: Call,
+  { label, nth, occurrence }: Call,
 ): boolean {
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
   // A format asks who writes to its disk, and the end of a volume who has it; both start one program for certain.
   const looksAtAll = content !== "prepared" || command === "down";
   if (looksAtAll && occurrence > 0 && ofEachProcess.test(label)) return false;
-  if (ofStarting.test(label) && !(looksAtAll && occurrence === 0)) return false;
+  if (ofStarting.test(label) && !(looksAtAll && nth === 1)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
   const ofLoops = [ofEachLoop, ofBacking, ofAttaching];
   return occurrence === 0 || !ofLoops.some((pattern) => pattern.test(label));

@@ -235,12 +235,22 @@ function asked(
   }
 }
 
+/** Our own program never changes its user. */
+function askedOnce(isLasting: boolean, ask: () => number): () => number {
+  let known: number | null = null;
+  return () => {
+    const answer = known ?? ask();
+    if (isLasting) known = answer;
+    return answer;
+  };
+}
+
 /** `program` is what `ask` starts: null where there is none. */
 export const processCalls = (itself: string | null): ProcessCalls => ({
   umask: (mask) => call("umask", undefined, mask),
   haveSameFiles: (thread, other) =>
     syscall(numberOf("kcmp"), thread, other, KCMP_FILES, 0, 0) === 0,
-  geteuid: () => call("geteuid", undefined),
+  geteuid: askedOnce(itself !== null, () => call("geteuid", undefined)),
 
   run: (program, words, inherited) =>
     waitingForChildren(() => {
