@@ -8,8 +8,7 @@ const digit = (byte: number | undefined): number =>
   byte !== undefined && byte >= zero && byte < zero + 8 ? byte - zero : Number.NaN;
 
 /** "\\040" and its kin, three octal digits a byte, as the kernel escapes names in /proc (fs/seq_file.c, mangle_path). */
-export function withoutEscapes(field: Uint8Array): Uint8Array {
-  if (!field.includes(backslash)) return field;
+function withoutEscapes(field: Uint8Array): Uint8Array {
   const bytes: number[] = [];
   for (let i = 0; i < field.length; i++) {
     const byte = field[i] ?? 0;
@@ -25,4 +24,5 @@ export function withoutEscapes(field: Uint8Array): Uint8Array {
 }
 
 /** The same of a field that was read as text. */
-export const unescaped = (field: string): string => fromUtf8(withoutEscapes(utf8(field)));
+export const unescaped = (field: string): string =>
+  field.includes("\\") ? fromUtf8(withoutEscapes(utf8(field))) : field;

@@ -1,4 +1,4 @@
-import { withoutEscapes } from "./escapes.ts";
+import { unescaped } from "./escapes.ts";
 import type { Kernel } from "./kernel.ts";
 import { O_RDONLY } from "./kernel.ts";
 import { fromUtf8 } from "./text.ts";
@@ -32,79 +32,36 @@ export const isReadOnly = ({ options, superOptions }: Mount): boolean =>
 export const isForcedReadOnly = ({ options, superOptions }: Mount): boolean =>
   superOptions.includes("ro") && !options.includes("ro");
 
-const space = 0x20;
 const newline = 0x0a;
-const comma = 0x2c;
-const dash = 0x2d;
-const zero = 0x30;
 
 /** Digits alone, as a number; NaN for anything else. */
-function numberIn(bytes: Uint8Array): number {
-  let value = bytes.length === 0 ? Number.NaN : 0;
-  for (const byte of bytes) {
-    const digit = byte - zero;
-    value = digit >= 0 && digit <= 9 ? value * 10 + digit : Number.NaN;
-  }
-  return value;
-}
+const numberIn = (field: string): number => (/^\d+$/.test(field) ? Number(field) : Number.NaN);
 
 /** What is between the commas; split before it is decoded, because an escaped comma is part of a name. */
-function list(field: Uint8Array): string[] {
-  const options: string[] = [];
-  for (let start = 0; ; ) {
-    const end = field.indexOf(comma, start);
-    options.push(text(field.subarray(start, end < 0 ? field.length : end)));
-    if (end < 0) return options;
-    start = end + 1;
-  }
-}
-
-const text = (field: Uint8Array): string => fromUtf8(withoutEscapes(field));
+const list = (field: string): string[] => field.split(",").map(unescaped);
 
 /** How many fields stand before the tags, and which. */
 const at = { id: 0, parentId: 1, device: 2, root: 3, path: 4, options: 5, tags: 6 } as const;
 
 /**
- * A line of a mount table as its bytes, of which a field is decoded when it is asked for: a table may be
- * of tens of MiB, and few of its lines matter. Every getter throws a SyntaxError where the line is not of
- * its form.
+ * A line of a mount table, of which a field is decoded when it is asked for: a table may be of tens of MiB,
+ * and few of its lines matter. Every getter throws a SyntaxError where the line is not of its form.
  */
 export class MountLine {
-  #bytes: Uint8Array;
-  /** Where each field begins; behind the last one, where the line ends and one more would begin. */
-  readonly #starts: number[] = [];
+  #fields: readonly string[] = [];
   /** Index of the field "-", which ends the tags. */
   #dash = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  /** From here on it is the line that lies in `bytes` from `start` to `end`. */
-  moveTo(bytes: Uint8Array, start: number, end: number): this {
-    this.#bytes = bytes;
-    const starts = this.#starts;
-    starts.length = 0;
-    this.#dash = 0;
-    for (let from = start; from <= end; ) {
-      const next = bytes.indexOf(space, from);
-      const stop = next < 0 || next > end ? end : next;
-      const isDash = stop === from + 1 && bytes[from] === dash;
-      if (isDash && this.#dash === 0 && starts.length >= at.tags) this.#dash = starts.length;
-      starts.push(from);
-      from = stop + 1;
-    }
-    starts.push(end + 1);
+  /** From here on it is this line. */
+  moveTo(line: Uint8Array): this {
+    this.#fields = fromUtf8(line).split(" ");
+    this.#dash = this.#fields.indexOf("-", at.tags);
     return this;
   }
 
-  #field(index: number): Uint8Array {
-    const isWhole = this.#dash > 0 && this.#starts.length > this.#dash + 2;
-    if (!isWhole) this.#fail();
-    const [start, next] = [this.#starts[index], this.#starts[index + 1]];
-    return start === undefined || next === undefined
-      ? new Uint8Array(0)
-      : this.#bytes.subarray(start, next - 1);
+  #field(index: number): string {
+    const isWhole = this.#dash > 0 && this.#fields.length > this.#dash + 2;
+    return isWhole ? (this.#fields[index] ?? "") : this.#fail();
   }
 
   #number(index: number): number {
@@ -113,8 +70,7 @@ export class MountLine {
   }
 
   #fail(): never {
-    const line = this.#bytes.subarray(this.#starts[0], (this.#starts.at(-1) ?? 1) - 1);
-    throw new SyntaxError(`a line of mountinfo is not understood: ${fromUtf8(line)}`);
+    throw new SyntaxError(`a line of mountinfo is not understood: ${this.#fields.join(" ")}`);
   }
 
   get id(): number {
@@ -126,29 +82,21 @@ export class MountLine {
   }
 
   get device(): string {
-    return text(this.#field(at.device));
+    return this.#field(at.device);
   }
 
   get path(): string {
-    return text(this.#field(at.path));
-  }
-
-  /** Of the path as it stands in the table, where an escaped byte takes four. */
-  get pathBytes(): number {
-    return this.#field(at.path).length;
+    return unescaped(this.#field(at.path));
   }
 
   get type(): string {
-    return text(this.#field(this.#dash + 1));
+    return unescaped(this.#field(this.#dash + 1));
   }
 
   /** The number behind a tag such as "shared:"; null when it is not there. */
   #tag(name: string): number | null {
-    for (let index = at.tags; index < this.#dash; index++) {
-      const tag = text(this.#field(index));
-      if (tag.startsWith(name)) return Number(tag.slice(name.length));
-    }
-    return null;
+    const tag = this.#fields.slice(at.tags, this.#dash).find((field) => field.startsWith(name));
+    return tag === undefined ? null : Number(tag.slice(name.length));
   }
 
   /** All of it, to keep. */
@@ -157,13 +105,13 @@ export class MountLine {
       id: this.id,
       parentId: this.parentId,
       device: this.device,
-      root: text(this.#field(at.root)),
+      root: unescaped(this.#field(at.root)),
       path: this.path,
       options: list(this.#field(at.options)),
       peerGroup: this.#tag("shared:"),
       master: this.#tag("master:"),
       type: this.type,
-      source: text(this.#field(this.#dash + 2)),
+      source: unescaped(this.#field(this.#dash + 2)),
       superOptions: list(this.#field(this.#dash + 3)),
     };
   }
@@ -174,7 +122,7 @@ export function* linesIn(
   read: (buffer: Uint8Array) => number,
 ): Generator<MountLine, void, undefined> {
   let buffer = new Uint8Array(new ArrayBuffer(pieceBytes));
-  const line = new MountLine(buffer);
+  const line = new MountLine();
   let filled = 0;
   for (;;) {
     if (filled === buffer.length) buffer = larger(buffer);
@@ -184,12 +132,12 @@ export function* linesIn(
     for (;;) {
       const end = buffer.indexOf(newline, start);
       if (end < 0 || end >= filled) break;
-      yield line.moveTo(buffer, start, end);
+      yield line.moveTo(buffer.subarray(start, end));
       start = end + 1;
     }
     if (count === 0) {
       // The kernel ends every line with a newline.
-      if (start < filled) yield line.moveTo(buffer, start, filled);
+      if (start < filled) yield line.moveTo(buffer.subarray(start, filled));
       return;
     }
     buffer.copyWithin(0, start, filled);

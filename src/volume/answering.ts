@@ -45,9 +45,7 @@ export const hasOwnDisk = (mount: Pick<Mount, "path" | "source">, path: string):
 /** What of a mount table lies on the way to a path, at little cost where a table is long. */
 function onWayTo(path: string): (line: MountLine) => boolean {
   const ways = new Set(waysTo(path));
-  // A character is up to 3 bytes of UTF-8 here, and an escaped byte 4 in the table.
-  const longestBytes = path.length * 3 * 4;
-  return (line) => line.pathBytes <= longestBytes && ways.has(line.path);
+  return (line) => ways.has(line.path);
 }
 
 /** The first path before which one of these filesystems lies whose disk does not answer; null when there is none. */

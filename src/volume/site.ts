@@ -28,12 +28,9 @@ const mostOfOneFilesystem = 64;
  */
 function relevance(targets: readonly Target[]): (line: MountLine) => boolean {
   const ways = new Set(targets.flatMap(({ path }) => waysTo(path)));
-  const longest = Math.max(...[...ways].map((way) => way.length));
-  // A character is up to 3 bytes of UTF-8 here, and an escaped byte 4 in the table.
-  const longestBytes = longest * 3 * 4;
   const counts = new Map<string, number>();
   return (line) => {
-    if (line.pathBytes <= longestBytes && ways.has(line.path)) return true;
+    if (ways.has(line.path)) return true;
     if (line.type !== "btrfs" && !isAsking(line)) return false;
     const count = (counts.get(line.device) ?? 0) + 1;
     counts.set(line.device, count);

@@ -54,5 +54,7 @@ export type Call = keyof typeof numbersOfCalls;
 
 const column = architecture === "arm64" ? 1 : 0;
 
-/** The number of a call on this machine. */
-export const numberOf = (call: Call): number => numbersOfCalls[call][column];
+/** The number of each call on this machine. */
+export const numberOf = Object.fromEntries(
+  Object.entries(numbersOfCalls).map(([call, numbers]) => [call, numbers[column]]),
+) as Readonly<Record<Call, number>>;

@@ -32,7 +32,7 @@ export const pageCalls: PageCalls = {
         if (tookMs > closelyMs) eventCalls.waitReadable([], 1);
       }
     } finally {
-      syscall(numberOf("munmap"), address, mappedBytes);
+      syscall(numberOf.munmap, address, mappedBytes);
     }
   },
 };

@@ -248,8 +248,7 @@ function askedOnce(isLasting: boolean, ask: () => number): () => number {
 /** `program` is what `ask` starts: null where there is none. */
 export const processCalls = (itself: string | null): ProcessCalls => ({
   umask: (mask) => call("umask", undefined, mask),
-  haveSameFiles: (thread, other) =>
-    syscall(numberOf("kcmp"), thread, other, KCMP_FILES, 0, 0) === 0,
+  haveSameFiles: (thread, other) => syscall(numberOf.kcmp, thread, other, KCMP_FILES, 0, 0) === 0,
   geteuid: askedOnce(itself !== null, () => call("geteuid", undefined)),
 
   run: (program, words, inherited) =>
