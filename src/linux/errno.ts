@@ -50,11 +50,10 @@ export const Errno = {
   ECANCELED: 125,
 } as const;
 
+const names = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]));
+
 /** "ENOENT" for 2; "errno 4711" for a number without a name here. */
-export function errnoName(errno: number): string {
-  for (const [name, number] of Object.entries(Errno)) if (number === errno) return name;
-  return `errno ${errno}`;
-}
+export const errnoName = (errno: number): string => names.get(errno) ?? `errno ${errno}`;
 
 /**
  * A system call that failed. It is the `cause` of what the rooms above throw, so

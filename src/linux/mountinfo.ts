@@ -53,8 +53,8 @@ export class MountLine {
   #dash = 0;
 
   /** From here on it is this line. */
-  moveTo(line: Uint8Array): this {
-    this.#fields = fromUtf8(line).split(" ");
+  moveTo(line: string): this {
+    this.#fields = line.split(" ");
     this.#dash = this.#fields.indexOf("-", at.tags);
     return this;
   }
@@ -117,31 +117,34 @@ export class MountLine {
   }
 }
 
-/** The lines of a table that comes in pieces: `read` fills a buffer, and gives 0 at the end. */
-export function* linesIn(
-  read: (buffer: Uint8Array) => number,
-): Generator<MountLine, void, undefined> {
-  let buffer = new Uint8Array(new ArrayBuffer(pieceBytes));
+/** A table that comes in pieces: `read` fills a buffer, and gives 0 at the end. */
+export interface TableFile {
+  readonly read: (buffer: Uint8Array) => number;
+  readonly close: () => void;
+}
+
+/** The lines of a table. A line is good until the next one is asked for. */
+export function* linesIn({ read, close }: TableFile): Generator<MountLine, void, undefined> {
   const line = new MountLine();
+  let buffer = new Uint8Array(pieceBytes);
   let filled = 0;
-  for (;;) {
-    if (filled === buffer.length) buffer = larger(buffer);
-    const count = read(buffer.subarray(filled));
-    filled += count;
-    let start = 0;
+  try {
     for (;;) {
-      const end = buffer.indexOf(newline, start);
-      if (end < 0 || end >= filled) break;
-      yield line.moveTo(buffer.subarray(start, end));
-      start = end + 1;
-    }
-    if (count === 0) {
+      if (filled === buffer.length) buffer = larger(buffer);
+      const count = read(buffer.subarray(filled));
+      filled += count;
       // The kernel ends every line with a newline.
-      if (start < filled) yield line.moveTo(buffer.subarray(start, filled));
-      return;
+      const end = count === 0 ? filled : buffer.subarray(0, filled).lastIndexOf(newline) + 1;
+      // All lines of a piece are decoded at once: a table may be of tens of MiB.
+      const lines = fromUtf8(buffer.subarray(0, end)).split("\n");
+      if (lines.at(-1) === "") lines.pop();
+      for (const text of lines) yield line.moveTo(text);
+      if (count === 0) return;
+      buffer.copyWithin(0, end, filled);
+      filled -= end;
     }
-    buffer.copyWithin(0, start, filled);
-    filled -= start;
+  } finally {
+    close();
   }
 }
 
@@ -159,19 +162,15 @@ function larger(buffer: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * The lines of a mount table, read piece by piece; by default of our own. A line is good until the next
- * one is asked for. `folder` is /proc/PID or /proc/PID/task/TID.
+ * The lines of a mount table, read piece by piece; by default of our own. `folder` is /proc/PID or
+ * /proc/PID/task/TID.
  */
-export function* mountLines(
+export function mountLines(
   kernel: Kernel,
   folder = "/proc/self",
 ): Generator<MountLine, void, undefined> {
   const fd = kernel.open(`${folder}/mountinfo`, O_RDONLY);
-  try {
-    yield* linesIn((buffer) => kernel.read(fd, buffer));
-  } finally {
-    kernel.close(fd);
-  }
+  return linesIn({ read: (buffer) => kernel.read(fd, buffer), close: () => kernel.close(fd) });
 }
 
 /** The mounts of our own namespace whose line is wanted. */

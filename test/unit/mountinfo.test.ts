@@ -13,7 +13,7 @@ function mountsIn(table: Uint8Array, pieceBytes = Number.POSITIVE_INFINITY): Mou
     return piece.length;
   };
   const mounts: Mount[] = [];
-  for (const line of linesIn(read)) mounts.push(line.mount);
+  for (const line of linesIn({ read, close() {} })) mounts.push(line.mount);
   return mounts;
 }
 
@@ -177,6 +177,6 @@ describe("a table is read in pieces", () => {
 
   test("a line without an end is an error, not all of the memory", () => {
     const endless = (buffer: Uint8Array): number => buffer.fill(0x61).length;
-    expect(() => linesIn(endless).next()).toThrow(RangeError);
+    expect(() => linesIn({ read: endless, close() {} }).next()).toThrow(RangeError);
   });
 });
