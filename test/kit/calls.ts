@@ -14,13 +14,10 @@ export interface Call {
   readonly injected: boolean;
 }
 
-/**
- * Bun's own calls between ours: it asks how large the heap has become, and it has sockets, an epoll and
- * a pidfd to run a program. All else after the first call of `up` is the program's.
- */
-const buns = /statm>?"?|<(socket|pipe|anon_inode):/;
+/** Of its pipes to a program that it starts. */
+const ofPipes = /<(pipe|anon_inode):/;
 
-/** The first call that the program makes is that of `assertRoot`; Bun never asks. */
+/** The first call of a command is that of `assertRoot`: what comes before is the start of the program. */
 const first = "geteuid";
 
 const uuid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
@@ -53,7 +50,7 @@ function pathOf(rest: string): string | null {
 
 /**
  * The program's own calls in a log of strace (`--string-limit=0 --decode-fds=path`, no `--follow-forks`).
- * A log of the calls on one path has none of Bun's, nor the call that the program begins with.
+ * A log of the calls on one path has not the call that a command begins with.
  */
 export function ownCalls(log: string, isOfOnePath = false): Call[] {
   const calls: Call[] = [];
@@ -70,7 +67,7 @@ export function ownCalls(log: string, isOfOnePath = false): Call[] {
     if (kind === undefined || rest === undefined) continue;
     const nth = count(kind) + 1;
     began ||= kind === first;
-    if (!began || kind === first || buns.test(line)) continue;
+    if (!began || kind === first || ofPipes.test(line)) continue;
     const label = labelOf(kind, rest);
     // A call at whose entry the thread was killed never returned; other signals come after it.
     const injected =

@@ -9,7 +9,6 @@ import type { Stage } from "./stages.ts";
  * `vfork` stands for starting mkfs.btrfs.
  */
 const disturbed = [
-  "open",
   "openat",
   "openat2",
   "read",
@@ -19,7 +18,6 @@ const disturbed = [
   "ftruncate",
   "lseek",
   "statx",
-  "readlink",
   "readlinkat",
   "getdents64",
   "mkdirat",
@@ -44,7 +42,7 @@ interface Outcome {
   readonly calls: readonly Call[];
 }
 
-/** Only the main thread is followed: not Bun's other threads, and not mkfs. */
+/** Only the program is followed, and not mkfs. */
 async function straced(
   stage: Stage,
   kinds: readonly string[],
@@ -81,7 +79,7 @@ export async function callsOf(stage: Stage): Promise<readonly Call[]> {
   return calls.filter(stage.isSteady);
 }
 
-/** Bun's heap, processes and loop devices of others make the count of calls of a kind differ a little. */
+/** Processes and loop devices of others make the count of calls of a kind differ a little. */
 const attempts = 50;
 
 /** Whether strace may be told to look at this path alone, and then counts nothing else. */
@@ -94,7 +92,7 @@ export class NotMet extends Error {}
 
 /**
  * Runs the command from the start with a fault at this very call, and perhaps with `more`. Without a
- * path strace counts every call of the kind, Bun's too, so the log tells which one was hit; when it was
+ * path strace counts every call of the kind, so the log tells which one was hit; when it was
  * another, the run is made again.
  */
 export async function disturb(
