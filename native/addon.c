@@ -22,8 +22,9 @@ static napi_value type_error(napi_env env, const char *message) {
 /* False for more values than a function can have. */
 static bool call_of(napi_env env, napi_callback_info info, struct call *call) {
   call->count = most_values;
-  napi_get_cb_info(env, info, &call->count, call->values, NULL, NULL);
-  if (call->count <= most_values) return true;
+  if (napi_get_cb_info(env, info, &call->count, call->values, NULL, NULL) == napi_ok &&
+      call->count <= most_values)
+    return true;
   type_error(env, "too many arguments");
   return false;
 }
@@ -56,13 +57,9 @@ static bool bytes_of(napi_env env, napi_value value, struct bytes *bytes) {
   return false;
 }
 
-/* The largest whole number that a double holds for certain: Number.MAX_SAFE_INTEGER. */
-static const double most_safe = 9007199254740991.0;
-
 static bool integer_of(napi_env env, napi_value value, long *word) {
   double number;
-  if (napi_get_value_double(env, value, &number) == napi_ok && number >= -most_safe &&
-      number <= most_safe && number == (double)(long)number) {
+  if (napi_get_value_double(env, value, &number) == napi_ok && seam_is_whole(number)) {
     *word = (long)number;
     return true;
   }
@@ -194,8 +191,9 @@ static bool strings_of(napi_env env, napi_value value, struct strings *strings) 
   uint32_t length;
   if (!length_of(env, value, &length)) return false;
   for (uint32_t i = 0; i < length; i++) {
-    napi_value entry = NULL;
-    napi_get_element(env, value, i, &entry);
+    napi_value entry;
+    /* A getter may throw. */
+    if (napi_get_element(env, value, i, &entry) != napi_ok) return false;
     char *text = c_string_of(env, entry);
     if (text == NULL) return false;
     strings->texts[strings->count++] = text;
@@ -211,10 +209,13 @@ static bool descriptors_of(napi_env env, napi_value value, int *descriptors, siz
   uint32_t length;
   if (!length_of(env, value, &length)) return false;
   for (uint32_t i = 0; i < length; i++) {
-    napi_value entry = NULL;
+    napi_value entry;
     long word;
-    napi_get_element(env, value, i, &entry);
-    if (!integer_of(env, entry, &word)) return false;
+    if (napi_get_element(env, value, i, &entry) != napi_ok || !integer_of(env, entry, &word)) return false;
+    if (!seam_is_descriptor(word)) {
+      type_error(env, "not a descriptor");
+      return false;
+    }
     descriptors[i] = (int)word;
   }
   *count = length;
@@ -264,8 +265,9 @@ static napi_value js_decode(napi_env env, napi_callback_info info) {
   if (call.count != 1) return type_error(env, "decode(bytes)");
   if (!bytes_of(env, call.values[0], &bytes)) return NULL;
   if (!seam_is_utf8(bytes.at, bytes.length)) return null(env);
-  napi_create_string_utf8(env, bytes.length == 0 ? "" : (const char *)bytes.at, bytes.length, &answer);
-  return answer;
+  const char *text = bytes.length == 0 ? "" : (const char *)bytes.at;
+  if (napi_create_string_utf8(env, text, bytes.length, &answer) == napi_ok) return answer;
+  return type_error(env, "more bytes than a string can have");
 }
 
 static napi_value js_are_equal(napi_env env, napi_callback_info info) {
@@ -304,8 +306,11 @@ static napi_value js_address_modulo(napi_env env, napi_callback_info info) {
 
 /* The command line is the host's. */
 static napi_value js_argument(napi_env env, napi_callback_info info) {
-  (void)info;
-  return null(env);
+  struct call call;
+  long at;
+  if (!call_of(env, info, &call)) return NULL;
+  if (call.count != 1) return type_error(env, "argument(i)");
+  return integer_of(env, call.values[0], &at) ? null(env) : NULL;
 }
 
 static napi_value js_environment(napi_env env, napi_callback_info info) {
@@ -320,7 +325,9 @@ static napi_value js_environment(napi_env env, napi_callback_info info) {
 }
 
 static napi_value js_page_bytes(napi_env env, napi_callback_info info) {
-  (void)info;
+  struct call call;
+  if (!call_of(env, info, &call)) return NULL;
+  if (call.count != 0) return type_error(env, "pageBytes()");
   return number(env, sysconf(_SC_PAGESIZE));
 }
 

@@ -17,6 +17,9 @@ struct piece {
 /* The engine cuts small objects from blocks of 4 KiB by itself; larger than this is the kernel's business. */
 enum { most_small = 64 << 10, region_bytes = 256 << 10, steps = 4 };
 
+/* No object of C is larger; what stands in front of it can be added. */
+static const size_t most_large = PTRDIFF_MAX - sizeof(struct piece);
+
 /* What is cut off next: in the snapshot while that is made, in memory of the kernel's later. */
 static uint8_t *region;
 static size_t region_left;
@@ -55,7 +58,7 @@ static bool is_mapped(const struct piece *piece) {
 }
 
 static struct piece *map_piece(size_t size) {
-  if (size > SIZE_MAX - sizeof(struct piece)) return NULL;
+  if (size > most_large) return NULL;
   struct piece *piece = mapped(sizeof *piece + size);
   if (piece != NULL) piece->usable = size;
   return piece;
@@ -117,7 +120,7 @@ static void *reallocate(void *opaque, void *at, size_t size) {
   if (at == NULL) return allocate(opaque, size);
   struct piece *piece = (struct piece *)at - 1;
   if (is_mapped(piece) && size > most_small) {
-    if (size > SIZE_MAX - sizeof *piece) return NULL;
+    if (size > most_large) return NULL;
     piece = mremap(piece, sizeof *piece + piece->usable, sizeof *piece + size, MREMAP_MAYMOVE);
     if (piece == MAP_FAILED) return NULL;
     piece->usable = size;

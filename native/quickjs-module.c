@@ -14,15 +14,27 @@ struct bytes {
   size_t length;
 };
 
+/*
+ * An array that follows the length of its buffer: QuickJS gives the length that it had at first. Elements are
+ * looked up in the memory that is there; nothing can stand in for those of a typed array.
+ */
+static bool has_length(JSContext *context, JSValueConst value, size_t length) {
+  if (length > UINT32_MAX) return false;
+  return (length == 0 || JS_IsNumber(JS_GetPropertyUint32(context, value, (uint32_t)length - 1))) &&
+         JS_IsUndefined(JS_GetPropertyUint32(context, value, (uint32_t)length));
+}
+
 /* A Uint8Array whose memory is there; a TypeError otherwise. */
 static bool bytes_of(JSContext *context, JSValueConst value, struct bytes *bytes) {
   bytes->at = JS_GetUint8Array(context, &bytes->length, value);
   /* An empty one may have no memory, which is no error. */
-  return bytes->at != NULL || !JS_HasException(context);
+  if (bytes->at == NULL && JS_HasException(context)) return false;
+  /* A Uint8ClampedArray is taken for one by QuickJS, and by nobody else. */
+  if (JS_GetTypedArrayType(value) == JS_TYPED_ARRAY_UINT8 && has_length(context, value, bytes->length))
+    return true;
+  JS_ThrowTypeError(context, "not a Uint8Array, or one whose buffer has changed its size");
+  return false;
 }
-
-/* The largest whole number that a double holds for certain: Number.MAX_SAFE_INTEGER. */
-static const double most_safe = 9007199254740991.0;
 
 static bool integer_of(JSContext *context, JSValueConst value, long *word) {
   double number = 0;
@@ -31,7 +43,7 @@ static bool integer_of(JSContext *context, JSValueConst value, long *word) {
     return false;
   }
   if (JS_ToFloat64(context, &number, value) != 0) return false;
-  if (!(number >= -most_safe && number <= most_safe) || number != (double)(long)number) {
+  if (!seam_is_whole(number)) {
     JS_ThrowTypeError(context, "not a whole number");
     return false;
   }
@@ -129,6 +141,10 @@ static bool descriptors_of(JSContext *context, JSValueConst value, int *descript
     bool whole = !JS_IsException(entry) && integer_of(context, entry, &word);
     JS_FreeValue(context, entry);
     if (!whole) return false;
+    if (!seam_is_descriptor(word)) {
+      JS_ThrowTypeError(context, "not a descriptor");
+      return false;
+    }
     descriptors[i] = (int)word;
   }
   *count = (size_t)length;
@@ -240,7 +256,8 @@ static JSValue js_environment(JSContext *context, JSValueConst self, int count, 
 
 /* pageBytes(): of memory, as the kernel manages it. */
 static JSValue js_page_bytes(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
-  (void)self, (void)count, (void)values;
+  (void)self, (void)values;
+  if (count != 0) return JS_ThrowTypeError(context, "pageBytes()");
   return JS_NewInt64(context, sysconf(_SC_PAGESIZE));
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -13,6 +14,16 @@ long seam_syscall(long number, const long words[seam_most_words]) {
   long result = syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
   return result == -1 ? -(long)errno : result;
 }
+
+/* Number.MAX_SAFE_INTEGER */
+static const double most_safe = 9007199254740991.0;
+
+bool seam_is_whole(double number) {
+  /* Not true for NaN either. */
+  return number >= -most_safe && number <= most_safe && number == (double)(long)number;
+}
+
+bool seam_is_descriptor(long number) { return number >= -1 && number <= INT_MAX; }
 
 enum { most_descriptors = 64 };
 

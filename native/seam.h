@@ -20,6 +20,12 @@ enum { seam_most_words = 6 };
 /* Gives what the kernel gave: a result, or minus an errno. */
 long seam_syscall(long number, const long words[seam_most_words]);
 
+/* A number of JavaScript that is a whole one, and that a double holds for certain. */
+bool seam_is_whole(double number);
+
+/* A descriptor for a program that is started: a whole number of an int, or -1. */
+bool seam_is_descriptor(long number);
+
 /* What a program is started with. All arrays of strings end with NULL. */
 struct seam_program {
   const char *path;

@@ -1,6 +1,5 @@
 import { version } from "../package.json" with { type: "json" };
 import { print } from "./cli/terminal.ts";
-import { call } from "./linux/calls/system-call.ts";
 import { commandLine } from "./linux/inherited.ts";
 import { linuxKernel } from "./linux/linux-kernel.ts";
 
@@ -18,5 +17,8 @@ async function runCommand(): Promise<number> {
   return run(kernel, words);
 }
 
-// An error that nobody catches ends the engine: status 1, and its trace on standard error.
-call("exit_group", undefined, words[0] === "--version" ? showVersion() : await runCommand());
+/**
+ * The exit status, which the engine reads when nothing is left to do. An error that nobody catches, also of a
+ * promise that nobody waits for, ends with status 1 and its trace on standard error (native/executable.c).
+ */
+export const status = words[0] === "--version" ? showVersion() : await runCommand();

@@ -10,7 +10,7 @@ import { Toolchain } from "./toolchain.ts";
 const sources = join(import.meta.dir, "..", "..", "src");
 
 /** The program that makes bytecode, for the machine that builds: bytecode is the same on both architectures. */
-async function bytecodeCompiler(): Promise<string> {
+export async function bytecodeCompiler(): Promise<string> {
   const tools = new Toolchain(ownArchitecture);
   const objects = await Promise.all([
     engineObjects(tools),

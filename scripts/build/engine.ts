@@ -4,14 +4,14 @@ import { engineSource } from "./sources.ts";
 import type { Toolchain } from "./toolchain.ts";
 
 /** All of QuickJS-ng but its own programs. */
-const FILES = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
+export const engineFiles = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
 
 /** The engine's object files: compiled once, which takes half a minute. */
 export const engineObjects = (tools: Toolchain): Promise<string[]> =>
   slowly(
     `compiling the engine for ${tools.architecture}`,
     tools.compile(
-      FILES.map((file) => join(engineSource(), file)),
+      engineFiles.map((file) => join(engineSource(), file)),
       "engine",
     ),
   );
