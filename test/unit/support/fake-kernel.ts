@@ -1,17 +1,16 @@
 import { Errno, SystemError } from "../../../src/linux/errno.ts";
 import type { FileStatus, Kernel } from "../../../src/linux/kernel.ts";
+import { linuxKernel } from "../../../src/linux/linux-kernel.ts";
 
 /** A kernel that can do just this, as root; any other call fails the test that makes it. */
 export function fakeKernel(calls: Partial<Kernel>): Kernel {
-  return new Proxy({} as Kernel, {
-    get(_target, name: keyof Kernel) {
-      const call = calls[name] ?? (name === "geteuid" ? () => 0 : undefined);
-      if (call !== undefined) return call;
-      return () => {
-        throw new Error(`the kernel was asked for ${name}`);
-      };
+  const refusals = Object.keys(linuxKernel(null)).map((name) => [
+    name,
+    () => {
+      throw new Error(`the kernel was asked for ${name}`);
     },
-  });
+  ]);
+  return { ...Object.fromEntries(refusals), geteuid: () => 0, ...calls };
 }
 
 /** For `calls` of a fake kernel: a call that always fails. */

@@ -10,7 +10,7 @@ export function refusalOf(work: () => unknown): VolumeError {
     if (error instanceof VolumeError) return error;
     throw error;
   }
-  throw new Error(`expected a refusal, but it gave ${Bun.inspect(value)}`);
+  throw new Error(`expected a refusal, but it gave ${String(value)}`);
 }
 
 /** `work` is refused with this code, and the words name what is the matter. */

@@ -1,4 +1,4 @@
-import { GiB, KiB, MiB, type Piece } from "./sparse-disk.ts";
+import { ascii, GiB, KiB, MiB, type Piece } from "./sparse-disk.ts";
 
 /** uapi/linux/btrfs_tree.h, written down a second time so that a wrong table in src shows. */
 export const primaryPlace = 64 * KiB;
@@ -83,7 +83,7 @@ export function superblock(parts: Partial<Parts> = {}): Uint8Array {
   block.fill(all.fsid, field.fsid, field.fsid + 16);
   u64(field.address, all.address);
   u64(56, 1);
-  block.set(Buffer.from(all.magic, "latin1"), field.magic);
+  block.set(ascii(all.magic), field.magic);
   u64(field.generation, all.generation);
   u64(field.logRoot, all.logRoot);
   u64(112, all.deviceBytes);
@@ -99,7 +99,7 @@ export function superblock(parts: Partial<Parts> = {}): Uint8Array {
   u64(field.deviceItem + 8, all.deviceBytes);
   block.fill(all.deviceUuid, field.deviceUuid, field.deviceUuid + 16);
   block.fill(deviceFsid, field.deviceFsid, field.deviceFsid + 16);
-  block.set(Buffer.from("arcbox-data", "latin1"), field.label);
+  block.set(ascii("arcbox-data"), field.label);
   // A chunk array and backup roots: bytes that mean something in a real one.
   block.fill(0xc4, 811, 940);
   block.fill(0xb2, 2859, 3531);
