@@ -19,16 +19,17 @@ export function lackingCompiler(): string | null {
   return existsSync("/usr/include/stdio.h") ? null : "the C library's headers";
 }
 
-/** The values of C expressions, as a compiler with the kernel's headers computes them. */
+/** The values of C expressions, as a compiler with the kernel's headers computes them; `more` are lines behind those. */
 export function inC<Name extends string>(
   expressions: Readonly<Record<Name, string>>,
   headers: readonly string[] = kernelHeaders,
+  more: readonly string[] = [],
 ): Readonly<Record<Name, number>> {
   const prints = Object.entries<string>(expressions).map(
     ([name, expression]) =>
       `  printf("%s %llu\\n", "${name}", (unsigned long long)(${expression}));`,
   );
-  const includes = headers.map((header) => `#include <${header}>`);
+  const includes = [...headers.map((header) => `#include <${header}>`), ...more];
   const source = `#define _GNU_SOURCE\n${includes.join("\n")}\nint main(void) {\n${prints.join("\n")}\n  return 0;\n}\n`;
   return withFolder((folder) => {
     const [file, binary] = [join(folder, "ask.c"), join(folder, "ask")];
