@@ -154,7 +154,9 @@ export function parseWait(text: string): number {
   return seconds * 1000;
 }
 
-const shown = (text: string): string => JSON.stringify(text);
+/** In quotes; a byte that is no UTF-8 (linux/text.ts) as in all that is printed. */
+const shown = (text: string): string =>
+  JSON.stringify(text).replace(/\\udc([89a-f][0-9a-f])/g, "\\x$1");
 
 function oneOf<T extends string>(name: string, values: readonly T[], text: string): T {
   const value = values.find((candidate) => candidate === text);
@@ -165,8 +167,6 @@ function oneOf<T extends string>(name: string, values: readonly T[], text: strin
 /** A path as it was typed, of which every byte arrived. */
 function wholePath(name: string, path: string): string {
   if (path === "") throw usage(`${name} is empty`);
-  // Bytes that are not UTF-8 arrive as U+FFFD, and would lead to another file.
-  if (path.includes("\ufffd")) throw usage(`${name} is not UTF-8`);
   if (path.includes("\0")) throw usage(`${name} contains a NUL character`);
   return path.replace(/(?<=.)\/+$/s, "");
 }

@@ -20,9 +20,12 @@ export function printable(text: string): string {
   );
 }
 
-/** Half of a surrogate pair is JSON, but many programs that read JSON refuse it. */
+/**
+ * Half of a surrogate pair is JSON, but many programs that read JSON refuse it or put U+FFFD, which tells nobody
+ * what the name is. A byte that is no UTF-8 is shown as it is to a person.
+ */
 const wellFormed = (_key: string, value: unknown): unknown =>
-  typeof value === "string" ? value.toWellFormed() : value;
+  typeof value === "string" && !value.isWellFormed() ? value.replace(/\p{Cs}/gu, printable) : value;
 
 /** One JSON document and a newline; what JSON allows but a terminal obeys is escaped too. */
 export const json = (value: unknown): string =>

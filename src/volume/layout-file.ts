@@ -190,6 +190,9 @@ export function parseLayout(text: string, path: string): Layout {
   try {
     data = JSON.parse(text);
   } catch (error) {
+    if (error instanceof RangeError) throw wrong(path, "is nested too deeply", error);
+    // Too little memory says nothing of the file.
+    if (!(error instanceof SyntaxError)) throw error;
     throw wrong(path, `is not JSON: ${String(error)}`, error);
   }
   if (Array.isArray(data)) throw wrong(path, "the file: must be an object, not a list");

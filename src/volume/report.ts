@@ -181,11 +181,15 @@ export class Recorder {
   }
 }
 
+/** QuickJS throws null where it has no memory for an error. */
+const otherText = (thrown: unknown): string =>
+  thrown === null ? "out of memory" : `${JSON.stringify(thrown)} was thrown`;
+
 /** A system call that nothing above put into words: its errno decides, or else the step it failed in. */
 function asVolumeError(error: unknown, step: StepName): VolumeError {
   if (error instanceof VolumeError) return error;
   if (!(error instanceof SystemError)) {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = error instanceof Error ? error.message : otherText(error);
     return new VolumeError("internal", text, { cause: error });
   }
   const code = codeOfErrno.get(error.errno) ?? codeOfStep[step] ?? "mount-failed";

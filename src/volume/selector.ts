@@ -64,8 +64,6 @@ export function parseSelector(text: string, option = "--device"): Selector | nul
   const key = keys.find((candidate) => candidate === word);
   if (key === undefined) return null;
   if (value === "") throw new VolumeError("usage", `${option} ${name}= needs a value`);
-  // So the bytes of an argument arrive that are not UTF-8.
-  if (value.includes("\ufffd")) throw new VolumeError("usage", `${option} ${name}= is not UTF-8`);
   return { by: key, value };
 }
 

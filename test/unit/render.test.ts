@@ -77,7 +77,7 @@ describe("a JSON document", () => {
   });
 
   test("has no half of a surrogate pair, which many readers of JSON refuse", () => {
-    expect(json({ path: "/a\udcffb" })).toContain('"/a\ufffdb"');
+    expect(json({ path: "/a\udcffb" })).toContain(String.raw`"/a\\xffb"`);
   });
 
   test("ends with one newline", () => {
