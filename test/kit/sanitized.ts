@@ -3,12 +3,16 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
 import { ownArchitecture } from "../../scripts/build/architecture.ts";
+import { bytecode } from "../../scripts/build/bytecode.ts";
 import { engineFiles } from "../../scripts/build/engine.ts";
 import { cache, engineSource } from "../../scripts/build/sources.ts";
 import { command } from "./command.ts";
@@ -67,6 +71,34 @@ export async function sanitized(
   const target = join(folder, name);
   await gcc(["-fsanitize=address,undefined", ...objects, "-lm"], target);
   return target;
+}
+
+/** The whole program, without a snapshot; gives its path. */
+export async function sanitizedProgram(): Promise<string> {
+  const { parts } = await bytecode();
+  const arrays: string[] = [];
+  const rows: string[] = [];
+  for (const [name, code] of parts) {
+    arrays.push(`static const uint8_t code_${rows.length}[] = {${code.join(",")}};`);
+    rows.push(`{"./${name}", code_${rows.length}, sizeof code_${rows.length}},`);
+  }
+  mkdirSync(folder, { recursive: true });
+  const own = mkdtempSync(join(folder, "chunks-"));
+  const chunks = join(own, "chunks.c");
+  writeFileSync(
+    chunks,
+    `#include "chunks.h"
+${arrays.join("\n")}
+const struct chunk chunks[] = {${rows.join("\n")}};
+const size_t chunk_count = ${rows.length};
+`,
+  );
+  try {
+    const names = ["seam", "memory", "quickjs-module", "executable", "snapshot-empty"];
+    return await sanitized("agent", [...names.map((name) => `native/${name}.c`), chunks], true);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
 }
 
 /**
