@@ -60,8 +60,9 @@ export function firstOnSilentDisk(
     asked.set(source, known);
     return known;
   };
+  const onDisk = mounts.filter(isOnDisk);
   const hasSilent = (path: string): boolean =>
-    mounts.some((mount) => mount.path !== path && hasOwnDisk(mount, path) && isSilent(mount));
+    onDisk.some((mount) => mount.path !== path && hasOwnDisk(mount, path) && isSilent(mount));
   return paths.find(hasSilent) ?? null;
 }
 

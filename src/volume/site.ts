@@ -60,10 +60,9 @@ export function openSite({ kernel, options, layout, descriptors }: Context): Sit
 
 /** What is mounted at a target itself is known without a question; what is on the way to it is walked into. */
 function assertAnswering(kernel: Kernel, table: MountTable, targets: readonly Target[]): void {
+  const asking = table.all().filter(isAsking);
   const isOnWay = (path: string): boolean =>
-    waysTo(path).some((way) =>
-      table.all().some((mount) => mount.path === way && way !== path && isAsking(mount)),
-    );
+    asking.some((mount) => mount.path !== path && waysTo(path).includes(mount.path));
   const paths = targets.map(({ path }) => path).filter(isOnWay);
   const all = targets.map((target) => target.path);
   const path =
