@@ -111,6 +111,9 @@ const ofEachFilesystem = /\/sys\/fs\/btrfs\/UUID\/devices|"\/sys\/class\/block\/
 /** What such a Btrfs lies on; also asked of a loop device that may be that of an image. */
 const ofBacking = /LOOP_GET_STATUS64|\/loop\/backing_file>/;
 
+/** Read once more where the kernel has forgotten what a path leads to, and so who would be asked for it. */
+const ofMountTable = /mountinfo"? O_RDONLY|mountinfo>/;
+
 /** A child that looks where nobody may answer is started only when the answer takes long. */
 const ofStarting = /^vfork/;
 
@@ -122,6 +125,7 @@ function isSteady(
   // A format asks who writes to its disk, and the end of a volume who has it; both start one program for certain.
   const looksAtAll = content !== "prepared" || command === "down";
   if (looksAtAll && occurrence > 0 && ofEachProcess.test(label)) return false;
+  if (occurrence > 2 && ofMountTable.test(label)) return false;
   if (ofStarting.test(label) && !(looksAtAll && nth === 1)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
   const ofLoops = [ofEachLoop, ofBacking, ofAttaching];
