@@ -1,6 +1,4 @@
-import { Crc32c } from "@aws-crypto/crc32c";
+import { buf } from "crc-32/crc32c.js";
 
 /** CRC-32C (Castagnoli) of the bytes. */
-export function crc32c(data: Uint8Array): number {
-  return new Crc32c().update(data).digest() >>> 0;
-}
+export const crc32c = (data: Uint8Array): number => buf(data) >>> 0;

@@ -1,6 +1,6 @@
 import type { Deadline } from "./deadline.ts";
 import { Errno, isErrno, SystemError } from "./errno.ts";
-import { namesIn, readTextOrNull, withFd } from "./files.ts";
+import { namesIn, readTextOrNull, statOrNull, withFd } from "./files.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "./kernel.ts";
 
 /** The names in a folder of a process that may have ended, or may not be looked at. */
@@ -31,11 +31,27 @@ export const ownProcessId = (kernel: Kernel): string => {
 export const threadFolders = (kernel: Kernel, pid: string): readonly string[] =>
   namesOrNone(kernel, `/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
 
+/** "." and "..", and one folder for each thread. */
+const linksOfOneThread = 3;
+
 /** The same of those that have a table of open files of their own. */
-export const otherFileTables = (kernel: Kernel, pid: string): readonly string[] =>
-  namesOrNone(kernel, `/proc/${pid}/task`)
+export function otherFileTables(kernel: Kernel, pid: string): readonly string[] {
+  const folder = `/proc/${pid}/task`;
+  // Asked first, because most processes have one thread, and so have all of the kernel's.
+  if (linksOf(kernel, folder) <= linksOfOneThread) return [];
+  return namesOrNone(kernel, folder)
     .filter((thread) => thread !== pid && !kernel.haveSameFiles(Number(pid), Number(thread)))
-    .map((thread) => `/proc/${pid}/task/${thread}`);
+    .map((thread) => `${folder}/${thread}`);
+}
+
+function linksOf(kernel: Kernel, folder: string): number {
+  try {
+    return statOrNull(kernel, folder)?.linkCount ?? 0;
+  } catch (error) {
+    if (error instanceof SystemError) return 0;
+    throw error;
+  }
+}
 
 /** "process 4711 (dockerd)" */
 export const processText = (kernel: Kernel, pid: string): string =>
