@@ -124,7 +124,7 @@ function isSteady(
   if (mounted === undefined && ofEachFilesystem.test(label)) return false;
   // A format asks who writes to its disk, and the end of a volume who has it; both start one program for certain.
   const looksAtAll = content !== "prepared" || command === "down";
-  if (looksAtAll && occurrence > 0 && ofEachProcess.test(label)) return false;
+  if (looksAtAll && ofEachProcess.test(label)) return false;
   if (occurrence > 2 && ofMountTable.test(label)) return false;
   if (ofStarting.test(label) && !(looksAtAll && nth === 1)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);

@@ -32,11 +32,12 @@ interface Machine {
   fill(target: string): void;
 }
 
-/** The kernel of a machine that has no other loop device and no other Btrfs, whatever runs beside this test. */
+/** The kernel of a machine that has no other loop device, Btrfs or process, whatever runs beside this test. */
 class UndisturbedKernel extends OverridableKernel {
   readonly #device: string;
   readonly #partitions: string;
   #mounted = -1;
+  #processes = -1;
 
   /** `partitions`: a file that stands for /proc/partitions. */
   constructor(device: string, partitions: string) {
@@ -49,11 +50,20 @@ class UndisturbedKernel extends OverridableKernel {
     const isTable = path === "/proc/partitions";
     const fd = super.open(isTable ? this.#partitions : path, flags, mode);
     if (path === "/sys/fs/btrfs") this.#mounted = fd;
+    if (path === "/proc") this.#processes = fd;
     return fd;
+  }
+
+  override readlink(path: string): string {
+    return path === "/proc/self" ? "" : super.readlink(path);
   }
 
   override readDirectory(fd: number): string[] {
     const names = super.readDirectory(fd);
+    if (fd === this.#processes) {
+      this.#processes = -1;
+      return [];
+    }
     if (fd !== this.#mounted) return names;
     this.#mounted = -1;
     const isOurs = (uuid: string): boolean =>
