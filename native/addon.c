@@ -270,16 +270,17 @@ static napi_value js_decode(napi_env env, napi_callback_info info) {
   return type_error(env, "more bytes than a string can have");
 }
 
-static napi_value js_are_equal(napi_env env, napi_callback_info info) {
+static napi_value js_holds_at(napi_env env, napi_callback_info info) {
   struct call call;
-  struct bytes one, other;
+  struct bytes data, piece;
+  long at;
   napi_value answer = NULL;
   if (!call_of(env, info, &call)) return NULL;
-  if (call.count != 2) return type_error(env, "areEqual(one, other)");
-  if (!bytes_of(env, call.values[0], &one) || !bytes_of(env, call.values[1], &other)) return NULL;
-  bool equal = one.length == other.length &&
-               (one.length == 0 || memcmp(one.at, other.at, one.length) == 0);
-  napi_get_boolean(env, equal, &answer);
+  if (call.count != 3) return type_error(env, "holdsAt(data, piece, at)");
+  if (!bytes_of(env, call.values[0], &data) || !bytes_of(env, call.values[1], &piece) ||
+      !integer_of(env, call.values[2], &at))
+    return NULL;
+  napi_get_boolean(env, seam_holds_at(data.at, data.length, piece.at, piece.length, at), &answer);
   return answer;
 }
 
@@ -338,7 +339,7 @@ NAPI_MODULE_INIT() {
   } functions[] = {
       {"syscall", js_syscall},           {"spawn", js_spawn},
       {"encode", js_encode},             {"decode", js_decode},
-      {"areEqual", js_are_equal},        {"firstNonZero", js_first_non_zero},
+      {"holdsAt", js_holds_at},          {"firstNonZero", js_first_non_zero},
       {"addressModulo", js_address_modulo}, {"argument", js_argument},
       {"environment", js_environment},   {"pageBytes", js_page_bytes},
   };

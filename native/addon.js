@@ -30,11 +30,11 @@ const native = load();
 export const {
   addressModulo,
   architecture,
-  areEqual,
   argument,
   decode,
   encode,
   firstNonZero,
+  holdsAt,
   pageBytes,
   spawn,
   syscall,

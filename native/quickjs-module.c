@@ -200,13 +200,16 @@ static JSValue js_decode(JSContext *context, JSValueConst self, int count, JSVal
   return bytes_of(context, values[0], &bytes) ? decoded(context, bytes.at, bytes.length) : JS_EXCEPTION;
 }
 
-static JSValue js_are_equal(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
+/* holdsAt(data, piece, at): whether all of `piece` lies in `data` at this offset. */
+static JSValue js_holds_at(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
   (void)self;
-  struct bytes one, other;
-  if (count != 2) return JS_ThrowTypeError(context, "areEqual(one, other)");
-  if (!bytes_of(context, values[0], &one) || !bytes_of(context, values[1], &other)) return JS_EXCEPTION;
-  return JS_NewBool(context, one.length == other.length &&
-                                 (one.length == 0 || memcmp(one.at, other.at, one.length) == 0));
+  struct bytes data, piece;
+  long at;
+  if (count != 3) return JS_ThrowTypeError(context, "holdsAt(data, piece, at)");
+  if (!bytes_of(context, values[0], &data) || !bytes_of(context, values[1], &piece) ||
+      !integer_of(context, values[2], &at))
+    return JS_EXCEPTION;
+  return JS_NewBool(context, seam_holds_at(data.at, data.length, piece.at, piece.length, at));
 }
 
 static JSValue js_first_non_zero(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
@@ -266,7 +269,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("spawn", 4, js_spawn),
     JS_CFUNC_DEF("encode", 1, js_encode),
     JS_CFUNC_DEF("decode", 1, js_decode),
-    JS_CFUNC_DEF("areEqual", 2, js_are_equal),
+    JS_CFUNC_DEF("holdsAt", 3, js_holds_at),
     JS_CFUNC_DEF("firstNonZero", 1, js_first_non_zero),
     JS_CFUNC_DEF("addressModulo", 2, js_address_modulo),
     JS_CFUNC_DEF("argument", 1, js_argument),

@@ -102,6 +102,11 @@ bool seam_is_utf8(const uint8_t *bytes, size_t length) {
   return true;
 }
 
+bool seam_holds_at(const uint8_t *data, size_t length, const uint8_t *piece, size_t piece_length, long at) {
+  if (at < 0 || (size_t)at > length || piece_length > length - (size_t)at) return false;
+  return piece_length == 0 || memcmp(data + at, piece, piece_length) == 0;
+}
+
 size_t seam_first_non_zero(const uint8_t *bytes, size_t length) {
   size_t at = 0;
   for (uint64_t word; at + sizeof word <= length; at += sizeof word) {

@@ -42,5 +42,8 @@ pid_t seam_spawn(const struct seam_program *program);
 /* True for well-formed UTF-8 (RFC 3629): no surrogates, nothing overlong. */
 bool seam_is_utf8(const uint8_t *bytes, size_t length);
 
+/* Whether `data` holds all of `piece` from the offset `at` on; nothing lies before its beginning. */
+bool seam_holds_at(const uint8_t *data, size_t length, const uint8_t *piece, size_t piece_length, long at);
+
 /* Offset of the first byte that is not zero; `length` where there is none. */
 size_t seam_first_non_zero(const uint8_t *bytes, size_t length);

@@ -1,10 +1,9 @@
-import { areEqual, firstNonZero } from "#native";
+import { firstNonZero, holdsAt } from "#native";
 
-export { areEqual };
+export { holdsAt };
 
-/** True when `data` holds all of `piece` from the offset `at` on; nothing lies before its beginning. */
-export const holdsAt = (data: Uint8Array, piece: Uint8Array, at: number): boolean =>
-  at >= 0 && areEqual(data.subarray(at, at + piece.length), piece);
+export const areEqual = (one: Uint8Array, other: Uint8Array): boolean =>
+  one.length === other.length && holdsAt(one, other, 0);
 
 /** Offset of the first byte that is not zero; null when there is none. */
 export function firstNonZeroByte(bytes: Uint8Array): number | null {

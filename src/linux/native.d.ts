@@ -22,8 +22,8 @@ declare module "#native" {
   export function encode(text: string): Uint8Array<ArrayBuffer>;
   /** The string of which this is the UTF-8; null for what is none. */
   export function decode(bytes: Uint8Array): string | null;
-  /** memcmp(3) */
-  export function areEqual(one: Uint8Array, other: Uint8Array): boolean;
+  /** Whether all of `piece` lies in `data` from the offset `at` on; nothing lies before its beginning. */
+  export function holdsAt(data: Uint8Array, piece: Uint8Array, at: number): boolean;
   /** Offset of the first byte that is not zero; -1 where there is none. */
   export function firstNonZero(bytes: Uint8Array): number;
   /** How far behind a multiple of `alignmentBytes` the bytes begin in memory. */

@@ -236,7 +236,7 @@ for (let i = 0; i < 3000; i++) {
   const bytes = randomBytes(random(5));
   const text = seam.decode(bytes);
   if (text !== null)
-    expect("what is decoded comes back", seam.areEqual(seam.encode(text), bytes), true);
+    expect("what is decoded comes back", seam.holdsAt(seam.encode(text), bytes, 0), true);
 }
 
 // The length of an array that follows its buffer is the buffer's, or nobody's.
@@ -250,7 +250,7 @@ for (const bytes of resizedBytes()) {
   }
 }
 
-// areEqual, firstNonZero, addressModulo
+// holdsAt, firstNonZero, addressModulo
 for (let i = 0; i < 2000; i++) {
   const bytes = new Uint8Array(random(70));
   const place = random(100);
@@ -259,27 +259,32 @@ for (let i = 0; i < 2000; i++) {
   const part = bytes.subarray(random(9));
   const first = part.findIndex((byte) => byte !== 0);
   expect("the first of a part", seam.firstNonZero(part), first);
-  expect("equal to itself", seam.areEqual(bytes, bytes.slice()), true);
-  expect("to no other length", seam.areEqual(bytes, new Uint8Array(bytes.length + 1)), false);
+  expect("holds itself", seam.holdsAt(bytes, bytes.slice(), 0), true);
+  expect("holds no more", seam.holdsAt(bytes, new Uint8Array(bytes.length + 1), 0), false);
+  const at = random(bytes.length + 1);
+  const rest = bytes.slice(at);
+  expect("holds a part", seam.holdsAt(bytes, rest, at), true);
+  expect("nothing behind it", seam.holdsAt(bytes, new Uint8Array(1), bytes.length), false);
+  expect("nothing before it", seam.holdsAt(bytes, rest, -1), false);
   const other = bytes.slice();
   if (other.length > 0) {
     other[random(other.length)] ^= 1 + random(255);
-    expect("to no other byte", seam.areEqual(bytes, other), false);
+    expect("no other byte", seam.holdsAt(bytes, other, 0), false);
   }
   expect("an address", seam.addressModulo(bytes, 1), 0);
 }
 for (const value of wrongBytes()) {
-  refuses("no bytes", () => seam.areEqual(value, new Uint8Array(1)));
-  refuses("no bytes", () => seam.areEqual(new Uint8Array(1), value));
+  refuses("no bytes", () => seam.holdsAt(value, new Uint8Array(1), 0));
+  refuses("no bytes", () => seam.holdsAt(new Uint8Array(1), value, 0));
   refuses("no bytes", () => seam.firstNonZero(value));
   refuses("no bytes", () => seam.addressModulo(value, 8));
 }
 for (const value of [...wrongNumbers, 0, -1, -0])
   refuses("no alignment", () => seam.addressModulo(new Uint8Array(8), value));
-refuses("one array", () => seam.areEqual(new Uint8Array(1)));
-refuses("three arrays", () =>
-  seam.areEqual(new Uint8Array(1), new Uint8Array(1), new Uint8Array(1)),
-);
+for (const value of wrongNumbers)
+  refuses("no offset", () => seam.holdsAt(new Uint8Array(8), new Uint8Array(1), value));
+refuses("no offset", () => seam.holdsAt(new Uint8Array(1), new Uint8Array(1)));
+refuses("one array", () => seam.holdsAt(new Uint8Array(1)));
 refuses("no array", () => seam.firstNonZero());
 
 // argument, environment, pageBytes
@@ -409,7 +414,7 @@ const oddFunctions = [
   ...[
     "encode",
     "decode",
-    "areEqual",
+    "holdsAt",
     "firstNonZero",
     "addressModulo",
     "argument",
