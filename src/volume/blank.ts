@@ -123,7 +123,7 @@ export function firstNonZero(disk: Disk, look: Look = {}): number | null {
     return null;
   };
   for (const whole of rangesOf(disk, look)) {
-    for (const range of without(whole, except)) {
+    for (const range of except.length === 0 ? [whole] : without(whole, except)) {
       const found = firstIn(range);
       if (found !== null) return found;
     }
