@@ -3,6 +3,8 @@ import { fileCalls } from "./calls/file-calls.ts";
 import { mountCalls } from "./calls/mount-calls.ts";
 import { pageCalls } from "./calls/page-calls.ts";
 import { processCalls } from "./calls/process-calls.ts";
+import { programCalls } from "./calls/program-calls.ts";
+import { signalCalls } from "./calls/signal-calls.ts";
 import { timeCalls } from "./calls/time-calls.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -13,5 +15,7 @@ export const linuxKernel = (program: string | null = null): Kernel => ({
   ...mountCalls,
   ...eventCalls,
   ...timeCalls,
-  ...processCalls(program),
+  ...processCalls(program !== null),
+  ...signalCalls(program !== null),
+  ...programCalls(program),
 });

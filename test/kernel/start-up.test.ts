@@ -12,7 +12,7 @@ const boot = [
   "node_modules/arg/index.js",
   "package.json",
   "src/main.ts",
-  ...["event", "file", "mount", "page", "process", "time"].map(
+  ...["event", "file", "mount", "page", "process", "program", "signal", "time"].map(
     (name) => `src/linux/calls/${name}-calls.ts`,
   ),
   ...["numbers", "scratch", "signals", "system-call"].map((name) => `src/linux/calls/${name}.ts`),

@@ -1,5 +1,4 @@
 import { Errno, isErrno } from "../errno.ts";
-import type { Kernel } from "../kernel.ts";
 import { O_CLOEXEC } from "../kernel.ts";
 import { i32, struct, u16, u32, u64 } from "../struct.ts";
 import { fileCalls } from "./file-calls.ts";
@@ -34,10 +33,17 @@ function timeoutWord(timeoutMs: number): Uint8Array | 0 {
 }
 
 /** What tells that something happened, and how to wait for it. */
-export type EventCalls = Pick<
-  Kernel,
-  "openUevents" | "openInotify" | "watchDirectory" | "waitReadable" | "waitWritable"
->;
+export interface EventCalls {
+  /** A socket that receives the kernel's uevents (netlink(7), NETLINK_KOBJECT_UEVENT). */
+  openUevents(): number;
+  /** An inotify(7) descriptor. */
+  openInotify(): number;
+  watchDirectory(inotify: number, path: string, mask: number): void;
+  /** poll(2) for reading: false when `timeoutMs` passed first. */
+  waitReadable(fds: readonly number[], timeoutMs: number): boolean;
+  /** poll(2) for writing: the same; true also where a write would fail at once. */
+  waitWritable(fd: number, timeoutMs: number): boolean;
+}
 
 export const eventCalls: EventCalls = {
   openUevents() {

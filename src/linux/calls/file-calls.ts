@@ -1,6 +1,5 @@
 import { pageBytes } from "#native";
 import { Errno, isErrno } from "../errno.ts";
-import type { FilesystemSpace, FileStatus, Kernel } from "../kernel.ts";
 import { AT_FDCWD, O_CLOEXEC } from "../kernel.ts";
 import { raw, struct, u16, u32, u64 } from "../struct.ts";
 import { fromUtf8, textUntilNul } from "../text.ts";
@@ -64,33 +63,99 @@ const moment = (view: DataView, seconds: number, nanoseconds: number): number =>
   view.getUint32(seconds, true) +
   view.getUint32(nanoseconds, true) / 1e9;
 
+/** What statx(2) says of a file; device numbers as "major:minor", as in mountinfo. */
+export interface FileStatus {
+  readonly mode: number;
+  readonly owner: number;
+  readonly inode: bigint;
+  readonly sizeBytes: number;
+  /** What of it takes space: holes do not. */
+  readonly allocatedBytes: number;
+  readonly linkCount: number;
+  /** When it was made, in seconds since 1970, to less than a microsecond; 0 where the filesystem does not know. */
+  readonly bornSeconds: number;
+  /** The same of the last change to it, its names and rights too. */
+  readonly changedSeconds: number;
+  /** The filesystem the file is on. */
+  readonly device: string;
+  /** The device that a device node stands for. */
+  readonly nodeDevice: string;
+  /** The mount the file was reached through: first field of its mountinfo line (Linux 5.8). */
+  readonly mountId: number;
+}
+
+/** Numbers that a filesystem may make up: of a network or FUSE filesystem both may be 0. */
+export interface FilesystemSpace {
+  readonly totalBytes: number;
+  /** What a plain user may still write: some keep the rest for root. */
+  readonly availableBytes: number;
+  /** Which kind it is (linux/magic.h). */
+  readonly magic: number;
+  /** The first of the two words of its id. */
+  readonly firstIdWord: number;
+}
+
 /** What is done with files, folders and devices, by path or open. */
-export type FileCalls = Pick<
-  Kernel,
-  | "open"
-  | "openBeneath"
-  | "close"
-  | "read"
-  | "pread"
-  | "readAhead"
-  | "pwrite"
-  | "write"
-  | "fsync"
-  | "syncfs"
-  | "ftruncate"
-  | "lseek"
-  | "statx"
-  | "readDirectory"
-  | "readlink"
-  | "mkdirat"
-  | "chmod"
-  | "unlink"
-  | "pageBytes"
-  | "ioctl"
-  | "fcntl"
-  | "fstatfs"
-  | "tryLock"
->;
+export interface FileCalls {
+  /** open(2), always with O_CLOEXEC. */
+  open(path: string, flags: number, mode?: number): number;
+  /**
+   * openat2(2) with RESOLVE_* flags, always with O_CLOEXEC; `directory` may be AT_FDCWD, `mode` goes with
+   * O_CREAT.
+   */
+  openBeneath(
+    directory: number,
+    path: string,
+    flags: number,
+    resolve: number,
+    mode?: number,
+  ): number;
+  /**
+   * close(2). Linux lets go of the descriptor whatever it answers, and what is to last was flushed
+   * before: only EBADF, a fault of the program, is an error.
+   */
+  close(fd: number): void;
+  /** read(2): bytes read, 0 at the end. */
+  read(fd: number, buffer: Uint8Array): number;
+  /** pread(2): bytes read, 0 at the end. */
+  pread(fd: number, buffer: Uint8Array, offsetBytes: number): number;
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED: the disk may begin to read. Advice, so it never fails. */
+  readAhead(fd: number, offsetBytes: number, lengthBytes: number): void;
+  /** pwrite(2): bytes written. */
+  pwrite(fd: number, buffer: Uint8Array, offsetBytes: number): number;
+  /** write(2): bytes written. */
+  write(fd: number, buffer: Uint8Array): number;
+  fsync(fd: number): void;
+  /**
+   * Writes down all of the mounted filesystem that the descriptor is on. Throws for whatever of it could
+   * not be written, now or before, unless somebody was told already.
+   */
+  syncfs(fd: number): void;
+  ftruncate(fd: number, lengthBytes: number): void;
+  /** lseek(2), for SEEK_DATA and SEEK_HOLE. */
+  lseek(fd: number, offsetBytes: number, whence: number): number;
+  /** statx(2) of a path, or of the descriptor itself with AT_EMPTY_PATH and "". */
+  statx(directory: number, path: string, flags: number): FileStatus;
+  /**
+   * The names in a directory but "." and "..", from getdents64(2): all that are left to read, or the
+   * next few, `atLeast` of them where there are so many.
+   */
+  readDirectory(fd: number, atLeast?: number): string[];
+  readlink(path: string): string;
+  mkdirat(directory: number, name: string, mode: number): void;
+  chmod(path: string, mode: number): void;
+  unlink(path: string): void;
+  /** getpagesize(2): 4096 but on some arm64 kernels. */
+  pageBytes(): number;
+  /** ioctl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** fcntl(2) with a buffer that may be written to, or a plain number. Gives its return value. */
+  fcntl(fd: number, command: number, argument: Uint8Array | number): number;
+  /** fstatfs(2): how much the filesystem of an open file has left. */
+  fstatfs(fd: number): FilesystemSpace;
+  /** flock(2) without waiting: false when somebody else holds the lock. */
+  tryLock(fd: number): boolean;
+}
 
 export const fileCalls: FileCalls = {
   open: (path, flags, mode = 0) =>

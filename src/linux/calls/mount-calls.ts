@@ -1,4 +1,3 @@
-import type { Kernel } from "../kernel.ts";
 import { call, nameWord } from "./system-call.ts";
 
 /** linux/mount.h */
@@ -6,7 +5,14 @@ const FSOPEN_CLOEXEC = 1;
 const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
 
-export type MountCalls = Pick<Kernel, "mount" | "unmount" | "fsopen" | "fsconfig">;
+export interface MountCalls {
+  mount(source: string, target: string, type: string, flags: number, data: string): void;
+  unmount(target: string, flags: number): void;
+  /** fsopen(2): a descriptor in which the options of a mount are put together, without a device. */
+  fsopen(type: string): number;
+  /** fsconfig(2), FSCONFIG_SET_STRING, or FSCONFIG_SET_FLAG where `value` is null. EINVAL: not this one. */
+  fsconfig(context: number, name: string, value: string | null): void;
+}
 
 export const mountCalls: MountCalls = {
   mount(source, target, type, flags, data) {

@@ -1,5 +1,4 @@
 import { syscall } from "#native";
-import type { Kernel } from "../kernel.ts";
 import { eventCalls } from "./event-calls.ts";
 import { fileCalls } from "./file-calls.ts";
 import { numberOf } from "./numbers.ts";
@@ -16,7 +15,13 @@ const mappedBytes = 4096;
 /** Most disks answer so soon that any sleep would be longer. */
 const closelyMs = 0.5;
 
-export type PageCalls = Pick<Kernel, "pageComes">;
+export interface PageCalls {
+  /**
+   * Has the page at this offset read ahead and looks whether it came: mmap(2), mincore(2). False when `waitMs` passed
+   * first. Waits for no disk, as every read does, and holds none of its locks.
+   */
+  pageComes(fd: number, offsetBytes: number, waitMs: number): boolean;
+}
 
 export const pageCalls: PageCalls = {
   pageComes(fd, offsetBytes, waitMs) {

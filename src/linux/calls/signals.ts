@@ -1,3 +1,6 @@
+import { struct, u64 } from "../struct.ts";
+import { call } from "./system-call.ts";
+
 /** asm-generic/signal.h; the same on x86-64 and arm64. */
 export const signals = {
   SIGHUP: 1,
@@ -32,4 +35,17 @@ export const signals = {
 export function signalName(signal: number): string {
   for (const [name, number] of Object.entries(signals)) if (number === signal) return name;
   return `signal ${signal}`;
+}
+
+export const SIG_DFL = 0n;
+export const SIG_IGN = 1n;
+export const SA_NOCLDWAIT = 2n;
+
+/** asm-generic/signal.h, struct sigaction of the kernel. */
+export const kernelSigaction = struct(32, { handler: u64(0), flags: u64(8) });
+export const signalSetBytes = 8;
+
+/** rt_sigaction(2) */
+export function sigaction(signal: number, action: Uint8Array | 0, old: Uint8Array | 0): void {
+  call("rt_sigaction", undefined, signal, action, old, signalSetBytes);
 }

@@ -1,4 +1,3 @@
-import type { Kernel } from "../kernel.ts";
 import { scratch } from "./scratch.ts";
 import { call } from "./system-call.ts";
 
@@ -7,7 +6,12 @@ const CLOCK_MONOTONIC = 1;
 /** linux/time_types.h, struct __kernel_timespec: seconds, nanoseconds. */
 const now = scratch(16);
 
-export type TimeCalls = Pick<Kernel, "nowMs" | "randomId">;
+export interface TimeCalls {
+  /** A clock that only goes forward, in milliseconds. */
+  nowMs(): number;
+  /** 16 random bytes. */
+  randomId(): Uint8Array;
+}
 
 export const timeCalls: TimeCalls = {
   nowMs() {
