@@ -27,6 +27,17 @@ bool seam_is_descriptor(long number) { return number >= -1 && number <= INT_MAX;
 
 enum { most_descriptors = 64 };
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+/* What the caller of ours forgot to close is nobody's business. Linux 5.9 does it in one call. */
+static void close_others(int first) {
+  if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) == 0) return;
+  long end = sysconf(_SC_OPEN_MAX);
+  for (long fd = first; fd < end; fd++) close((int)fd);
+}
+
 /* Puts the descriptors where the child wants them. They are first moved out of the way of each other. */
 static int place_descriptors(const struct seam_program *program) {
   int moved[most_descriptors];
@@ -43,17 +54,6 @@ static int place_descriptors(const struct seam_program *program) {
   }
   close_others(count);
   return 0;
-}
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-
-/* What the caller of ours forgot to close is nobody's business. Linux 5.9 does it in one call. */
-static void close_others(int first) {
-  if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) == 0) return;
-  long end = sysconf(_SC_OPEN_MAX);
-  for (long fd = first; fd < end; fd++) close((int)fd);
 }
 
 /* A started program finds signals as they are in a program that a shell has started. */
