@@ -11,7 +11,7 @@ npm_packages() {
   # npm writes this file last, so an install that was cut short is repeated.
   local stamp=node_modules/.package-lock.json
   if [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; then
-    say "npm ci (Bun, the compiler, the checkers and two libraries, into node_modules)"
+    say "npm ci (Bun, the compiler, the checkers and the libraries, into node_modules)"
     # npm ci begins by deleting the folder, and the cache in it is what a machine without network lives on.
     local cache=node_modules/.cache
     if [ -d "$cache" ]; then rm -rf .cache-kept && mv "$cache" .cache-kept; fi

@@ -19,7 +19,7 @@ export const escaped = (text: string): string =>
     .replace(/^([.'])/gm, "\\&$1");
 
 /** When the words of this page were last changed, other than by the tables. */
-const changed = "2026-11-24";
+const changed = "2026-11-29";
 
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 /** What stands in backticks is bold. */

@@ -52,7 +52,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "--size",
     value: "SIZE",
-    help: "size of the image, with K, M, G or T; larger than it is: it grows (default 64G)",
+    help: "size of the image, with K, M, G or T (default for a new one: 64G); `up` grows one that is smaller",
     rivals: ["--device"],
     actions: available,
   },
@@ -73,7 +73,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "--wait",
     value: "SECONDS",
-    help: "how long to wait for the disk to appear (default 5)",
+    help: "how long `up` and `plan` wait for the disk to appear (default 5)",
     actions: available,
   },
   {

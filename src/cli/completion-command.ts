@@ -12,7 +12,9 @@ export function completionCommand(kernel: Kernel, [word]: readonly string[]): nu
   }
   const shell = shells.find((name) => name === word);
   if (shell === undefined) {
-    throw new VolumeError("usage", `no completion for ${JSON.stringify(word ?? "")}`, {
+    const what =
+      word === undefined ? "no shell is given" : `no completion for ${JSON.stringify(word)}`;
+    throw new VolumeError("usage", what, {
       hint: `use one of: ${shells.join(", ")}`,
     });
   }

@@ -2,8 +2,8 @@ import { type Action, optionSpecs, summaries } from "./arguments.ts";
 
 const examples: Record<Action, readonly string[]> = {
   up: [
-    "arcbox-agent volume up                                the disk of a container VM",
-    "arcbox-agent volume up --device /dev/sdb              a disk of one's own",
+    "arcbox-agent volume up                                    the disk of a container VM",
+    "arcbox-agent volume up --device /dev/sdb                  a disk of your choice",
     "arcbox-agent volume up --image /srv/data.img --size 64G   a file as the disk",
   ],
   plan: [
@@ -25,7 +25,7 @@ const exitStatuses = `Exit status:
   4 the disk is not ours     9 not permitted or not supported
 `;
 
-export const programHelp = `arcbox-agent prepares the Btrfs data volume of a container VM.
+export const programHelp = `arcbox-agent prepares the Btrfs data volume of a container host.
 
 Usage: arcbox-agent volume up|plan|status|down [options]
        arcbox-agent layout [--layout FILE]
@@ -40,7 +40,9 @@ Commands:
   layout         print the subvolumes and mount points in force, as JSON
   completion     print a completion script for your shell
 
-Options and examples of each: arcbox-agent volume up --help
+A first look, which changes nothing: arcbox-agent volume plan --device /dev/sdb
+Only root can bring a volume up and take it down.
+Each command has options and examples of its own: arcbox-agent volume up --help
 
 ${exitStatuses}`;
 
@@ -59,7 +61,11 @@ export const completionHelp = `Usage: arcbox-agent completion bash|zsh|fish
 
 Print a completion script for a shell.
 
-Examples:
+To try it in the shell that runs:
+  source <(arcbox-agent completion bash)     (zsh likewise)
+  arcbox-agent completion fish | source
+
+To keep it for all users, as root; create a folder that is missing with mkdir -p:
   arcbox-agent completion bash > /usr/local/share/bash-completion/completions/arcbox-agent
   arcbox-agent completion zsh > /usr/local/share/zsh/site-functions/_arcbox-agent
   arcbox-agent completion fish > /usr/share/fish/vendor_completions.d/arcbox-agent.fish

@@ -37,7 +37,8 @@ export function paintFor(kernel: Kernel, stream: Stream): Paint {
 /** A command line that names no command. */
 export function unknownCommand(argv: readonly string[]): VolumeError {
   const given = argv.slice(0, 2).join(" ");
-  return new VolumeError("usage", given === "" ? "no command" : `unknown command: ${given}`, {
+  const isHalf = given === "" || given === "volume";
+  return new VolumeError("usage", isHalf ? "no command is given" : `unknown command: ${given}`, {
     hint: "arcbox-agent volume up|plan|status|down; see arcbox-agent --help",
   });
 }

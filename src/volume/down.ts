@@ -140,7 +140,7 @@ function unmountAll(context: Context, source: Source, site: Site, uuid: string):
 
   const busy = firstBusy(kernel, root, mounted.own);
   if (busy !== null) throw stillInUse(path, whoHas(kernel, subject, busy), stopHint);
-  const doubt = unsaved(kernel, mounts, source.device);
+  const doubt = unsaved(context, mounts, source.device);
   const origin = { root, targets, device: source.mountPath, options: layout.options };
   kernel.uninterrupted(() => takeAway(kernel, subject, origin));
   if (doubt !== null) recorder.note(doubt);

@@ -193,7 +193,7 @@ export function parseLayout(text: string, path: string): Layout {
     if (error instanceof RangeError) throw wrong(path, "is nested too deeply", error);
     // Too little memory says nothing of the file.
     if (!(error instanceof SyntaxError)) throw error;
-    throw wrong(path, `is not JSON: ${String(error)}`, error);
+    throw wrong(path, `is not JSON: ${error.message}`, error);
   }
   if (Array.isArray(data)) throw wrong(path, "the file: must be an object, not a list");
   const result = v.safeParse(layoutFileSchema, data, { abortEarly: true });

@@ -5,6 +5,7 @@ import { mountIdOf, noAtime, withFd } from "../linux/files.ts";
 import { writesOf } from "../linux/block-device.ts";
 import { type Kernel, O_DIRECTORY, O_RDONLY } from "../linux/kernel.ts";
 import { isForcedReadOnly, type Mount } from "../linux/mountinfo.ts";
+import type { Context } from "./context.ts";
 import type { OpenDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { silentHint } from "./silent-disk.ts";
@@ -32,18 +33,26 @@ function failedWrites(kernel: Kernel, mounted: number): string | null {
 /** So long a disk may take no write at all, while there is something to write. */
 const standstillMs = 3000;
 const lookMs = 250;
+/** After so long a person is told what takes the time. */
+const tellMs = 1000;
 
 function writeDown(
-  kernel: Kernel,
+  { kernel, progress }: Pick<Context, "kernel" | "progress">,
   fd: number,
   { name, path }: Pick<OpenDevice, "name" | "path">,
 ): void {
+  let isTold = false;
+  const untold = new Deadline(kernel, tellMs);
   let before = writesOf(kernel, name);
   let until = new Deadline(kernel, standstillMs);
   const goesOn = (): boolean => {
     const now = writesOf(kernel, name);
     if (now !== before) until = new Deadline(kernel, standstillMs);
     before = now;
+    if (!isTold && untold.isOver) {
+      progress(`writing to ${path} what is still in memory`);
+      isTold = true;
+    }
     return !until.isOver;
   };
   if (syncInTime(kernel, fd, lookMs, goesOn)) return;
@@ -60,10 +69,11 @@ function writeDown(
  * to ask. Throws `unreadable` when the disk does not answer.
  */
 export function unsaved(
-  kernel: Kernel,
+  context: Pick<Context, "kernel" | "progress">,
   mounts: readonly Mount[],
   device: Pick<OpenDevice, "name" | "path">,
 ): string | null {
+  const { kernel } = context;
   // syncfs(2) of a filesystem that takes no writes any more has nothing to do, and says 0 too.
   if (mounts.every(isForcedReadOnly))
     return lost("the kernel had made it read-only after an error");
@@ -73,7 +83,7 @@ export function unsaved(
       const answer = withFd(kernel, fd, () => {
         // Another mount may be on top of this one.
         if (mountIdOf(kernel, fd) !== id) return undefined;
-        writeDown(kernel, fd, device);
+        writeDown(context, fd, device);
         return failedWrites(kernel, fd);
       });
       if (answer !== undefined) return answer;

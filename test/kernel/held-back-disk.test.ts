@@ -8,6 +8,7 @@ import { fingerprint, MiB } from "../kit/image.ts";
 import { heldBack } from "../kit/held-back.ts";
 import { type Sandbox, useSandbox } from "../kit/sandbox.ts";
 import { superblockFacts } from "../kit/superblock.ts";
+import { onTerminal, withoutEscapes } from "../kit/terminal.ts";
 import { dockerOf, expectMounted, markerIsThere, preparedDisk } from "../kit/volume.ts";
 
 /** A disk that does not answer: its path is down, or it has so little to give that it makes no difference. */
@@ -101,6 +102,22 @@ test("what a disk does not take stops down before it unmounts anything", async (
   await slow.emptied();
   const report = await down(box, "--device", device);
   expect(JSON.stringify(report.steps)).toContain("clean");
+});
+
+test("on a terminal down says what it waits for", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  await up(box, "--device", device);
+  const slow = heldBack(box, device);
+  slow.hold("write");
+  writeFileSync(join(dockerOf(box), "unwritten"), randomBytes(MiB));
+  const args = ["volume", "down", "--root", box.root, "--device", device];
+  const { stdout } = await agent(args, { prefix: [...slow.prefix, ...onTerminal(100)] });
+  const [first] = withoutEscapes(stdout).split("\r\n");
+  expect(first).toBe(`writing to ${device} what is still in memory …`);
+  slow.release();
+  await slow.emptied();
+  await down(box, "--device", device);
 });
 
 test("nobody waits for a filesystem on such a disk, for an image in it or a root", async () => {
