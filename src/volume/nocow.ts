@@ -277,6 +277,9 @@ function apply({ kernel, top, note, changed, isWanted, isNamed }: Work, place: N
 const isDue = ({ action }: NocowPlace): boolean =>
   action === "create" || action === "set" || action === "clear";
 
+/** Something is to be written. */
+export const hasNocowDue = (places: readonly NocowPlace[]): boolean => places.some(isDue);
+
 const isDatabase = ({ kind }: NocowPath): boolean => kind !== "plain";
 
 /** Whether a path from the top of the filesystem is one that the layout wants NOCOW. */

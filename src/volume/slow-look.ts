@@ -56,6 +56,7 @@ const use = "use";
 const block = "block";
 const blockBytes = 4096;
 const sync = "sync";
+const write = "write";
 
 /** The first of these paths that cannot be used within the time; null when all can, or are not there. */
 export function silentPath(
@@ -99,6 +100,18 @@ export function syncInTime(
   if (answer === null) kernel.syncfs(fd);
   else if (Number(answer) !== 0) throw new SystemError("syncfs", Number(answer));
   return true;
+}
+
+/** A byte longer than a name can be: the kernel says so only once it would let us write. */
+const impossibleName = "x".repeat(256);
+
+/**
+ * Whether the filesystem of an open directory takes writes within the time, if only to refuse one: while it is frozen
+ * whoever writes waits, and cannot be ended. Nothing is written.
+ */
+export function takesWrites(kernel: Kernel, fd: number, waitMs: number): boolean {
+  const flags = O_RDONLY | O_DIRECTORY;
+  return kernel.askAbout(procPath(fd), flags, [slowLookWord, write], waitMs) !== "";
 }
 
 /** The number of the error, 0 when there is none. The descriptor is closed then, and keeps no mount busy. */
@@ -156,6 +169,11 @@ export function tellSlowLook(
   }
   if (kind === sync) {
     tell(`${syncedWith(kernel, 0)}\n`);
+    return;
+  }
+  if (kind === write) {
+    ask(() => kernel.mkdirat(0, impossibleName, 0o700));
+    tell("\n");
     return;
   }
   const [after = "0"] = more;

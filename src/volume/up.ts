@@ -2,15 +2,16 @@ import { filesystemInfo } from "../btrfs/ioctls.ts";
 import { Deadline } from "../linux/deadline.ts";
 import { Errno, isErrno, reasonOf, SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
-import { growToDevice, lookAtCapacity, noteDisk } from "./capacity.ts";
+import { decideCapacity, growToDevice, lookAtCapacity, noteDisk } from "./capacity.ts";
 import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
+import { assertThawed } from "./frozen.ts";
 import { asNoSpace } from "./host-space.ts";
 import { holdersText, processesIn } from "./holders.ts";
 import { mountError } from "./mount.ts";
 import { refusedOption, wrongOption } from "./mount-options.ts";
 import { MountJournal } from "./mount-journal.ts";
-import { applyNocow, lookAtNocow } from "./nocow.ts";
+import { applyNocow, hasNocowDue, lookAtNocow } from "./nocow.ts";
 import type { VolumeOptions } from "./options.ts";
 import {
   assertWritable,
@@ -146,10 +147,18 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
     return fd;
   });
 
+  const isOld = found.verdict.kind === "mounted";
+  // Nobody can have frozen what was mounted this moment.
+  let isAsked = !isOld;
+  /** Before something is written. */
+  const assertWrites = (isDue: boolean): void => {
+    if (isDue && !isAsked) assertThawed(kernel, top, whole.path);
+    isAsked ||= isDue;
+  };
+
   // Everything inside is looked at before anything inside is changed.
   const capacity = recorder.in("capacity", () => {
-    // Nobody can have cut it since a mount that is of this moment.
-    const isOld = found.verdict.kind === "mounted";
+    // Nor cut it since.
     const bytes = isOld ? source.backedBytes : source.device.sizeBytes;
     return lookAtCapacity(kernel, top, path, bytes);
   });
@@ -157,9 +166,11 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
 
   recorder.in("capacity", () => {
     noteDisk(capacity, whole.path, note);
+    assertWrites(decideCapacity(capacity) === "grow");
     recorder.set("capacity", growToDevice(kernel, top, capacity, note));
   });
   const locked = recorder.in("subvolumes", () => {
+    assertWrites(due.create.length + due.unlock.length > 0);
     for (const name of due.create) makeSubvolume(kernel, top, name);
     const unlock = unlockSubvolumes(kernel, top, due.unlock, note);
     recorder.set("subvolumes", subvolumesResult({ create: due.create, unlock }, layout));
@@ -176,6 +187,7 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   recorder.in("nocow", () => {
     const writable = withoutSubvolumes(layout, locked);
     const directories = lookAtNocow(kernel, top, writable, note);
+    assertWrites(hasNocowDue(directories));
     recorder.set("nocow", applyNocow(kernel, top, directories, writable, note));
   });
   // Last, because a failure takes mounts back, and not this.
