@@ -45,15 +45,23 @@ export const mountIdOf = (kernel: Kernel, fd: number): number =>
 /** Largest file of /proc or /sys that is read whole; a mount table of 100,000 lines fits. */
 const procFileLimitBytes = 32 * 1024 * 1024;
 
-/** A whole file of /proc or /sys, whose size is known only by reading. */
+/** Where most files fit, made with the first that is read: new memory costs more than the reading. */
+let shared: Uint8Array<ArrayBuffer> | undefined;
+
+/**
+ * A whole file of /proc or /sys, whose size is known only by reading. The bytes are good until the next file is read. An
+ * attribute of sysfs comes whole with the first read (Documentation/filesystems/sysfs.rst); a file of /proc does not.
+ */
 function readBytes(kernel: Kernel, path: string): Uint8Array {
+  const isAttribute = path.startsWith("/sys/");
   return withFd(kernel, kernel.open(path, O_RDONLY), (fd) => {
-    let buffer = new Uint8Array(new ArrayBuffer(16 * 1024));
+    shared ??= new Uint8Array(new ArrayBuffer(16 * 1024));
+    let buffer = shared;
     let filled = 0;
     for (;;) {
-      const count = kernel.read(fd, buffer.subarray(filled));
-      if (count === 0) return buffer.subarray(0, filled);
+      const count = kernel.read(fd, filled === 0 ? buffer : buffer.subarray(filled));
       filled += count;
+      if (count === 0 || (isAttribute && filled < buffer.length)) return buffer.subarray(0, filled);
       if (filled < buffer.length) continue;
       if (filled >= procFileLimitBytes) throw new RangeError(`${path} is larger than expected`);
       const larger = new Uint8Array(new ArrayBuffer(buffer.length * 4));

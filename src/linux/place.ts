@@ -67,13 +67,25 @@ function placeOrNull(kernel: Kernel, name: string): Place | null {
   }
 }
 
-function haveOneBottom(kernel: Kernel, one: Place, other: Place): boolean {
-  const areKnown = one.id !== null && other.id !== null;
-  if (areKnown && one.id === other.id) return true;
-  if (one.loop === null || other.loop === null) return false;
-  const [path, otherPath] = [filePathOf(kernel, one), filePathOf(kernel, other)];
-  if (path === null || otherPath === null) return false;
-  return areKnown ? isOneFileByOverlay(kernel, path, otherPath) : path === otherPath;
+/** Of a place by its id: the filesystem that its file lies on; null above a disk, and of what is not known. */
+const filesystemOf = (id: string | null): string | null =>
+  id?.includes(" ") === true ? id.slice(0, id.indexOf(" ")) : null;
+
+/** Whether another place has the same bottom as `one`, whose path is asked for once at most. */
+function bottomTest(kernel: Kernel, one: Place): (other: Place) => boolean {
+  const filesystem = filesystemOf(one.id);
+  let path: string | null | undefined;
+  return (other) => {
+    const areKnown = one.id !== null && other.id !== null;
+    if (areKnown && one.id === other.id) return true;
+    if (one.loop === null || other.loop === null) return false;
+    // Two files of one filesystem are two, by whichever overlay.
+    if (filesystem !== null && filesystem === filesystemOf(other.id)) return false;
+    path ??= filePathOf(kernel, one);
+    const otherPath = path === null ? null : filePathOf(kernel, other);
+    if (path === null || otherPath === null) return false;
+    return areKnown ? isOneFileByOverlay(kernel, path, otherPath) : path === otherPath;
+  };
 }
 
 /**
@@ -95,7 +107,7 @@ export function deletedFileBelow(kernel: Kernel, name: string): string | null {
  */
 function elsewhereFrom(kernel: Kernel, { id }: Place): (name: string) => boolean {
   const servedBy = servedFiles(kernel);
-  const device = id?.includes(" ") === true ? id.split(" ")[0] : null;
+  const device = filesystemOf(id);
   return (name) => {
     const mount = servedBy(name);
     return mount !== null && mount.device !== device;
@@ -108,10 +120,11 @@ export function sameBytes(kernel: Kernel, name: string, others: readonly string[
   if (rest.length === 0) return null;
   const place = placeOf(kernel, name);
   const isElsewhere = elsewhereFrom(kernel, place);
+  const hasItsBottom = bottomTest(kernel, place);
   const isTwin = (other: string): boolean => {
     if (isElsewhere(other)) return false;
     const found = placeOrNull(kernel, other);
-    return found?.offsetBytes === place.offsetBytes && haveOneBottom(kernel, place, found);
+    return found?.offsetBytes === place.offsetBytes && hasItsBottom(found);
   };
   return rest.find(isTwin) ?? null;
 }
@@ -126,8 +139,9 @@ function deviceNames(kernel: Kernel): readonly string[] {
   const table = readTextOrNull(kernel, "/proc/partitions");
   if (table === null) return namesIn(kernel, "/sys/class/block");
   const [, ...lines] = table.split("\n");
+  // The name is the last column.
   return lines
-    .map((line) => line.trim().split(/\s+/)[3]?.replaceAll("/", "!") ?? "")
+    .map((line) => line.slice(line.lastIndexOf(" ") + 1).replaceAll("/", "!"))
     .filter((name) => name !== "");
 }
 
@@ -152,13 +166,14 @@ export function overlapsOf(kernel: Kernel, name: string): readonly Overlap[] {
   const place = placeOf(kernel, name);
   const range = rangeOf(kernel, name, place);
   const isElsewhere = elsewhereFrom(kernel, place);
+  const hasItsBottom = bottomTest(kernel, place);
   const isNear = (other: string): boolean =>
     other.startsWith("loop") ||
     (place.id !== null && (other === place.id || isPartitionOf(other, place.id)));
   return others.filter(isNear).flatMap((other) => {
     if (isElsewhere(other)) return [];
     const found = placeOrNull(kernel, other);
-    if (found === null || !haveOneBottom(kernel, place, found)) return [];
+    if (found === null || !hasItsBottom(found)) return [];
     const { start, end } = rangeOf(kernel, other, found);
     if (start >= range.end || range.start >= end) return [];
     return [{ name: other, isPart: start > range.start || end < range.end }];

@@ -65,13 +65,16 @@ function samplesOf(sizeBytes: number): Range[] {
     ...xfsBackups(sizeBytes),
   ];
   for (let i = 0; i < sampleCount; i++) offsets.push(((i + 0.5) * sizeBytes) / sampleCount);
-  const places = new Set(offsets.map((offset) => Math.floor(offset / blockBytes) * blockBytes));
-  const between = [...places].filter((start) => start >= usualHeadBytes && start < tail);
+  const ranges: Range[] = [];
+  let last = -1;
   // A typed array sorts numbers natively.
-  return Array.from(new Float64Array(between).sort(), (start) => [
-    start,
-    Math.min(start + blockBytes, tail),
-  ]);
+  for (const offset of Float64Array.from(offsets).sort()) {
+    const start = offset - (offset % blockBytes);
+    if (start < usualHeadBytes || start >= tail || start === last) continue;
+    ranges.push([start, Math.min(start + blockBytes, tail)]);
+    last = start;
+  }
+  return ranges;
 }
 
 const chunkBytes = 256 * kib;

@@ -55,6 +55,8 @@ const sameName = (text: string): string => text.replaceAll("-", "_");
  * What stands behind ` -- ` counts too. The kernel leaves it to init, and we are what init starts.
  */
 function valuesOf(cmdline: string, key: string, hint: string): readonly string[] {
+  // Most lines do not name it, and need not be taken apart.
+  if (!sameName(cmdline).includes(sameName(key))) return [];
   const { words, isOpen } = wordsOf(cmdline);
   const last = words.at(-1);
   if (isOpen && last !== undefined && sameName(last).includes(sameName(key))) {

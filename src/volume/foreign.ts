@@ -64,7 +64,17 @@ export function foreignInHead(head: Uint8Array): string | null {
 }
 
 /** The same by the block in which Btrfs has its superblock, where that is not intact. */
-export const foreignInBlock = (head: Uint8Array): string | null => nameIn(head, blockSignatures());
+export function foreignInBlock(head: Uint8Array): string | null {
+  inBlock ??= blockSignatures();
+  return nameIn(head, inBlock);
+}
+
+/** Made for the first disk that needs them; one that is to be formatted is looked at again before that. */
+let inBlock: readonly Signature[] | undefined;
+let atTheEnd: readonly EndSignature[] | undefined;
+
+/** Kept likewise: new memory costs more than the reading. */
+let tailBuffer: Uint8Array<ArrayBuffer> | undefined;
 
 /**
  * The name of an array that this disk is a member of, or of a table that has its backup at the end; or null. What
@@ -76,14 +86,16 @@ export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
   const claimedBytes = Number(deviceBytes);
   if (claimedBytes >= sizeBytes) return null;
   const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
-  const tail = disk.read(tailStart, sizeBytes - tailStart);
+  tailBuffer ??= new Uint8Array(new ArrayBuffer(tailBytes));
+  const tail = disk.read(tailStart, sizeBytes - tailStart, tailBuffer);
   const isAt = (place: number, { magic, confirm }: EndSignature): boolean => {
     if (place <= 0 || place < tailStart || !holdsAt(tail, magic, place - tailStart)) return false;
     if (confirm === undefined) return true;
     const sectorStart = place - (place % sectorBytes) - tailStart;
     return sectorStart >= 0 && confirm(tail.subarray(sectorStart, sectorStart + sectorBytes));
   };
-  const found = [...endSignatures(), ...endFormats()].find((signature) =>
+  atTheEnd ??= [...endSignatures(), ...endFormats()];
+  const found = atTheEnd.find((signature) =>
     signature.offsets(sizeBytes).some((place) => isAt(place, signature)),
   );
   return found?.name ?? null;

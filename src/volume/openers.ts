@@ -4,6 +4,7 @@ import { headOrNull, readTextOrNull } from "../linux/files.ts";
 import { AT_FDCWD, AT_STATX_DONT_SYNC, type FileStatus, type Kernel } from "../linux/kernel.ts";
 import {
   findEntry,
+  hasNoFilesTest,
   otherFileTables,
   ownProcessId,
   processIds,
@@ -57,7 +58,9 @@ export function openerOfAny(
   const until = new Deadline(kernel, lookMs);
   const self = ownProcessId(kernel);
   const others = processIds(kernel).filter((pid) => pid !== self);
-  const has = (folder: string) => openIn(kernel, folder, isOneOf, isMeant, until);
+  const hasNoFiles = hasNoFilesTest(kernel);
+  const has = (folder: string) =>
+    hasNoFiles(folder) ? "none" : openIn(kernel, folder, isOneOf, isMeant, until);
   // Threads have one table of files together, unless one took its own. Who hides one hides all.
   const hasAny = (pid: string): boolean => {
     const found = has(`/proc/${pid}`);

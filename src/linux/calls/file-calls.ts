@@ -1,8 +1,8 @@
 import { pageBytes } from "#native";
 import { Errno, isErrno } from "../errno.ts";
 import { AT_FDCWD, O_CLOEXEC } from "../kernel.ts";
-import { raw, struct, u16, u32, u64 } from "../struct.ts";
-import { fromUtf8, textUntilNul } from "../text.ts";
+import { struct, u16, u32, u64 } from "../struct.ts";
+import { fromUtf8 } from "../text.ts";
 import { scratch } from "./scratch.ts";
 import { call, nameWord, retried } from "./system-call.ts";
 
@@ -41,8 +41,8 @@ const statfsFields = struct(120, {
   firstIdWord: u32(56),
 });
 
-/** linux/dirent.h, struct linux_dirent64: where the record length and the name stand. */
-const dirent = struct(19, { recordLength: u16(16), type: raw(18, 1) });
+/** linux/dirent.h, struct linux_dirent64: where the record length and the name stand, which ends with a NUL. */
+const dirent = { recordLength: 16, name: 19 } as const;
 
 /** linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3;
@@ -55,7 +55,7 @@ const nameBufferBytes = 4096;
 
 const how = scratch(openHow.sizeBytes);
 const status = scratch(statxFields.sizeBytes);
-const names = new Uint8Array(nameBufferBytes);
+const { bytes: names, view: nameView } = scratch(nameBufferBytes);
 
 /** Seconds since 1970. Not by a bigint, because this is called so often. */
 const moment = (view: DataView, seconds: number, nanoseconds: number): number =>
@@ -233,11 +233,12 @@ export const fileCalls: FileCalls = {
     while (found.length < atLeast) {
       const filled = call("getdents64", undefined, fd, names, names.length);
       if (filled === 0) return found;
+      // Folders of /proc have hundreds of entries, so nothing is made of one but its name.
       for (let at = 0; at < filled; ) {
-        const { recordLength } = dirent.decode(names.subarray(at));
-        const name = textUntilNul(names.subarray(at + dirent.sizeBytes, at + recordLength));
+        const start = at + dirent.name;
+        const name = fromUtf8(names.subarray(start, names.indexOf(0, start)));
         if (name !== "." && name !== "..") found.push(name);
-        at += recordLength;
+        at += nameView.getUint16(at + dirent.recordLength, true);
       }
     }
     return found;
