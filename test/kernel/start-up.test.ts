@@ -61,6 +61,8 @@ const boot = [
   ].map(inVolume),
   // A filesystem that is mounted somewhere else already has to be told of, and so has what was quicker than a failure.
   ...["elsewhere", "holders", "keepers", "overlay", "propagation", "slow-look"].map(inVolume),
+  // Small, and in the snapshot; it asks only where something is to be written to what was mounted already.
+  ...["frozen"].map(inVolume),
   ...["mount-options", "options-in-force", "rebuilt-primary", "superblocks", "uuid"].map(inVolume),
   ...["filesystem", "foreign", "format", "image", "intent", "layout", "lock"].map(inVolume),
   ...[
