@@ -123,20 +123,20 @@ export class DiskTrees {
     return { address: chunkRoot, level: chunkRootLevel, generation: chunkRootGeneration };
   }
 
-  /** Of the tree that names all others. */
+  /** Where the root tree begins, which names all other trees. */
   get root(): BlockPlace {
     const { root, rootLevel } = this.#fields;
     return { address: root, level: rootLevel, generation: this.#superblock.generation };
   }
 
-  /** Of the log of what was fsynced since the last commit; null when there is none. */
+  /** Where the log of what was fsynced since the last commit begins; null when there is none. */
   get logRoot(): BlockPlace | null {
     const { logRoot, logRootLevel, generation } = this.#superblock;
     if (logRoot === 0n) return null;
     return { address: logRoot, level: logRootLevel, generation: generation + 1n };
   }
 
-  /** Of the last commits, the newest first, without the one that counts now. */
+  /** Where the root trees of the commits before this one begin, the newest first. */
   get backupRoots(): readonly BlockPlace[] {
     const { backups } = this.#fields;
     const places: BlockPlace[] = [];

@@ -78,7 +78,7 @@ export function readSuperblocks(path: string): readonly SuperblockCopy[] {
   return told({ path }, () => withFd(kernel(), kernel().open(path, O_RDONLY | O_NONBLOCK), read));
 }
 
-/** Makes an empty subvolume. Allowed to whoever may write to the directory above. */
+/** Makes an empty subvolume. Every user who may write to the directory above may do it. */
 export function createSubvolume(path: string): void {
   withParent(path, (fd, name) => {
     ioctls.createSubvolume(kernel(), fd, name);

@@ -226,7 +226,7 @@ function refuseNegative(argv: readonly string[]): void {
 
 /**
  * Values behind "=": `arg` would cut them at a line break, and take `--switch=false` for the switch.
- * Of an option that is given twice the last counts, as everywhere.
+ * When an option is given twice, the last one counts, as in most programs.
  */
 function explicit(
   specs: readonly OptionSpec[],

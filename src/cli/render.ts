@@ -4,7 +4,7 @@ import type { ErrorReport, Report, StepOutcome } from "../volume/report.ts";
 const byteOf = (code: number): number => (code >= 0xdc80 && code <= 0xdcff ? code & 0xff : code);
 
 /**
- * Text from outside (paths, names on a disk) must not move the cursor of whoever reads it: control
+ * Text from outside (paths, names on a disk) must not move the cursor of a terminal: control
  * characters, the marks that turn the direction of writing and bytes that are no UTF-8 are shown as their
  * code.
  */

@@ -18,7 +18,7 @@ export async function run(kernel: Kernel, argv: readonly string[]): Promise<numb
   }
 }
 
-/** To whoever reads the exit status of a health check, that of wrong usage would say "critical". */
+/** A monitoring program would take the exit status of wrong usage, 2, for "critical". */
 const isHealthCheck = ([room, action, ...rest]: readonly string[]): boolean =>
   room === "volume" && action === "status" && rest.includes("--check");
 

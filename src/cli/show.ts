@@ -5,7 +5,7 @@ import { type ErrorReport, errorReport, type Report } from "../volume/report.ts"
 import { coloured, errorText, json, type Paint, plain } from "./render.ts";
 import { isTerminal, type Stream, tell } from "./terminal.ts";
 
-/** Of a command that was not understood. */
+/** The report of a command that was not understood. */
 const emptyReport: Report = {
   outcome: "failed",
   device: null,

@@ -19,7 +19,7 @@ const smallestSectorBytes = 512;
 export interface DeviceSize {
   /** Whole sectors only; 0 for a node without a medium. Above `Number.MAX_SAFE_INTEGER` it is not exact. */
   readonly sizeBytes: number;
-  /** Of a disk that ends with one of the largest it is not asked, and is the smallest. */
+  /** 512, the smallest there is, when the size is a multiple of the largest: then the kernel is not asked. */
   readonly sectorBytes: number;
   /**
    * The device goes on for less than a sector, which nobody can read or write: a loop device of 4,096-byte

@@ -44,7 +44,7 @@ export interface OtherLock {
   readonly pid: number | null;
 }
 
-/** What stands in the way of a lock here, whoever holds it but this open file; null when nothing does. */
+/** The lock of another open file that stands in the way of a lock here; null when there is none. */
 export function findLock(
   kernel: Kernel,
   fd: number,

@@ -16,7 +16,7 @@ export interface PlantedLink {
 
 /** Where a path leads. */
 interface Way {
-  /** Without a link; of what does not exist, up to where it ends and as it was given from there on. */
+  /** Without links; where it does not exist to its end, the rest is as it was given. */
   readonly path: string;
   /** The first of the links on the way that is not to be followed; null when all may be. */
   readonly planted: PlantedLink | null;

@@ -32,7 +32,7 @@ declare module "#native" {
   export function argument(index: number): Uint8Array | null;
   /** A variable of the environment; null where there is none. */
   export function environment(name: string): Uint8Array | null;
-  /** Of memory, as the kernel manages it: 4096 but on some arm64 kernels. */
+  /** The size of a page of memory: 4096, and more on some arm64 kernels. */
   export function pageBytes(): number;
   export const architecture: "x64" | "arm64";
 }

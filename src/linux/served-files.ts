@@ -3,8 +3,8 @@ import type { Kernel } from "./kernel.ts";
 import { type Mount, mountOver, readMounts, waysTo } from "./mountinfo.ts";
 
 /**
- * Filesystems behind which another program or another machine stands. When that falls silent, whoever asks for a
- * file there waits for ever, and so does whoever asks a loop device that shows such a file.
+ * Filesystems that another program or another machine serves. When that falls silent, a program that uses a file
+ * there waits for ever, and so does one that uses a loop device that shows such a file.
  */
 const served = /^(fuse|nfs|cifs|smb3|9p|virtiofs|ceph|afs|lustre|orangefs|glusterfs|ocfs2|gfs2)/;
 

@@ -17,7 +17,7 @@ export interface CapacityFacts {
   readonly isReplacing: boolean;
 }
 
-/** Of a mounted filesystem. */
+/** The refusal of a mounted filesystem that has more devices than one. */
 export const severalDevices = (path: string, count: bigint | number): VolumeError =>
   new VolumeError(
     "multi-device",

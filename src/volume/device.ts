@@ -173,7 +173,7 @@ function openDefault(kernel: Kernel, isOver: boolean): OpenDevice | null {
 }
 
 function hasPrimary(kernel: Kernel, { fd, sizeBytes }: OpenDevice): boolean {
-  // Of one that does not answer, whoever opens it says so.
+  // When it does not answer, opening it as the volume's disk says so later.
   if (!diskAnswers(kernel, fd, sizeBytes)) return true;
   const block = new Uint8Array(new ArrayBuffer(superblockBytes));
   try {

@@ -6,7 +6,7 @@ import type { Disk } from "./disk.ts";
 
 /** Why the kernel mounts no filesystem whose superblock is sound. */
 export type Diagnosis =
-  /** Of more devices than one, of which this is the only one here. */
+  /** The filesystem has several devices, and this is the only one of them here. */
   | { readonly kind: "devices"; readonly count: number }
   /** The map from logical addresses to the disk: without it nothing else is found. */
   | { readonly kind: "chunk-tree" }

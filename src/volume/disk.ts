@@ -13,13 +13,13 @@ export interface Disk {
   read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   /** Says that this will be read soon, so that a disk answers many reads at once and not one by one. */
   readAhead?(offset: number, length: number): void;
-  /** Of a file, or a device that shows one: the ranges that its filesystem says hold data. */
+  /** For a file, or a device that shows one: the ranges that its filesystem says hold data. */
   dataRanges?(): Iterable<readonly [start: number, end: number]>;
-  /** Of a disk that is still to grow: as it is now. All beyond its end will be zeros. */
+  /** For a disk that is still to grow: the disk as it is now. All beyond its end will be zeros. */
   readonly grownFrom?: Disk;
 }
 
-/** Of a disk whose size is NaN each read would give nothing, and nothing is all zeros. */
+/** A disk whose size is NaN would give no bytes at all, which would pass for nothing but zeros. */
 function assertSize(sizeBytes: number): void {
   if (!Number.isSafeInteger(sizeBytes)) throw new RangeError(`a disk of ${sizeBytes} bytes`);
 }

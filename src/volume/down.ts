@@ -88,7 +88,7 @@ function takeDown(context: Context, source: Source): void {
   recorder.in("detach", () => detach(context, source));
 }
 
-/** Nor through another device; and without sysfs the kernel cannot say: its mount table must agree. */
+/** Looks for a mount through another device too, and in the mount table, in case sysfs is not there to be asked. */
 function assertNothingMounted({ kernel }: Context, source: Source, site: Site): void {
   if (!source.isAttached) return;
   const twin = source.mountedTwin();

@@ -11,7 +11,7 @@ export interface Seen {
   readonly mount: Mount;
   /** "process 4711 (dockerd)" */
   readonly who: string;
-  /** Of an overlay, the layer that lies in our mounts. */
+  /** When it is an overlay: the layer that lies in our mounts. */
   readonly layer: string | null;
 }
 
@@ -33,7 +33,7 @@ export interface Elsewhere {
   readonly overlays: readonly Seen[];
 }
 
-/** Of one namespace so many are kept: the others say nothing more. */
+/** So many mounts of one namespace are kept, because more of them would tell a person nothing new. */
 const mostMounts = 64;
 
 /** The mount namespace of a thread, "mnt:[4026531841]"; null when it cannot be asked. */
@@ -109,7 +109,7 @@ export function lookElsewhere(
   return found;
 }
 
-/** null of what goes, too. */
+/** Also null for a mount that goes away together with ours. */
 function kindOf(hung: Hung, going: readonly Hung[]): keyof Elsewhere | null {
   const { type, root, path } = hung.mount;
   if (type === "overlay") return "overlays";

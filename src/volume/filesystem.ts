@@ -67,7 +67,7 @@ const btrfsText = ({ fsid, label }: Superblock): string =>
 
 const generationText = ({ generation }: Superblock): string => `generation ${generation}`;
 
-/** No policy formats over an intact Btrfs: whoever wants that says so twice. */
+/** The hint for an intact Btrfs, which no policy formats: it takes two commands to destroy it. */
 export const startAnew = (device: string): string =>
   `to start anew, which destroys the filesystem: wipefs -a ${shellWord(device)}, then volume up --format any`;
 

@@ -71,8 +71,9 @@ export function lockedBy(kernel: Kernel, fd: number, isAttached: boolean): Opene
 const readableByOthers = 0o044;
 
 /**
- * The refusal of what somebody has locked. A lock is respected whoever has it: who may read an image has all that a
- * virtual machine needs that only reads it. `mode`: that of the file, or of the node of the disk.
+ * The refusal of an image or a disk that is locked. Every lock is respected, whichever user has it, because a virtual
+ * machine that only reads an image runs as a user who may just read it. `mode`: that of the file, or of the node
+ * of the disk.
  */
 export function lockedError(path: string, { pid, text }: Opener, mode: number): VolumeError {
   const name = shellWord(path);
@@ -80,7 +81,7 @@ export function lockedError(path: string, { pid, text }: Opener, mode: number): 
   const keepOut =
     (mode & readableByOthers) === 0
       ? ""
-      : `; whoever may read it can lock it, which ends with: chmod go-r ${name}`;
+      : `; every user who may read it can lock it, unless you forbid it: chmod go-r ${name}`;
   return new VolumeError("busy", `${path} is in use: ${text} has locked it`, {
     hint: `stop that first${end}; what else has it open: lslocks; fuser -v ${name}${keepOut}`,
   });

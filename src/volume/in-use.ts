@@ -28,7 +28,7 @@ function isClaimed(kernel: Kernel, name: string): boolean {
   }
 }
 
-/** Of these devices the ones that are in use themselves, and not only by a partition that is elsewhere. */
+/** The devices that are in use themselves, and not only through a partition that lies elsewhere on them. */
 function inUse(kernel: Kernel, overlaps: readonly Overlap[]): readonly Overlap[] {
   return overlaps.filter(({ name }) => {
     if (!isClaimed(kernel, name)) return false;

@@ -34,7 +34,7 @@ export interface Layout {
 }
 
 /**
- * Of 4, 8 and 16 KiB, measured (docs/performance.md): what BoltDB and SQLite commit costs 1.8 times
+ * Chosen among 4, 8 and 16 KiB by measuring (docs/performance.md): what BoltDB and SQLite commit costs 1.8 times
  * less at the disk than with mkfs's own 16 KiB. With 4 KiB it would be 2.9 times less, but then no extended
  * attribute may be larger than 3,435 bytes, and images may carry what fits an ext4: 4 KiB.
  */
@@ -112,7 +112,7 @@ const rustDirectories = [
   "io.containerd.snapshotter.v1.overlayfs",
 ];
 
-/** Of a subvolume of the built-in layout: directories that once were NOCOW for no daemon. */
+/** The directories in a subvolume of the built-in layout that were NOCOW once, although no daemon needs it. */
 export function strayDirectories(entry: LayoutEntry): readonly string[] {
   const { subvolume, path, noCopyOnWrite, copyOnWrite } = entry;
   const isBuiltIn = defaultLayout.entries.some(

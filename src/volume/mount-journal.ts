@@ -59,7 +59,7 @@ const spotPath = ({ parent, name }: Spot): string => `${procPath(parent)}/${name
 export const mountIdAt = (kernel: Kernel, spot: Spot): number =>
   kernel.statx(AT_FDCWD, spotPath(spot), AT_SYMLINK_NOFOLLOW).mountId;
 
-/** Unmounts what is at a spot, and nothing else, whoever swaps a directory above it for a link. */
+/** Unmounts what is at a spot, and nothing else, even when a directory above it is swapped for a link. */
 export const unmountAt = (kernel: Kernel, spot: Spot, flags = 0): void =>
   kernel.unmount(spotPath(spot), UMOUNT_NOFOLLOW | flags);
 
@@ -95,7 +95,7 @@ export class MountJournal {
     let isMade = false;
     try {
       withFd(kernel, makeTargetDirectory(kernel, parent, name, target), (fd) => {
-        // Through the descriptor: whoever swaps a directory for a link now is too late.
+        // Through the descriptor, so that a directory that is swapped for a link now changes nothing.
         kernel.mount(device, procPath(fd), "btrfs", flags, data);
         isMade = true;
         this.#made.push({ parent, name, target });

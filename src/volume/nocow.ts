@@ -41,7 +41,7 @@ export interface NocowPlace extends NocowPath {
 export interface NocowState {
   /** FS_*_FL */
   readonly flags: number;
-  /** Of a file without the flag: whether it can still be given it. */
+  /** Whether a file without the flag can still be given it. */
   readonly isEmpty: boolean;
 }
 

@@ -27,7 +27,7 @@ export type OpenFileTest = (info: string) => boolean;
 /** fcntl.h: O_WRONLY and O_RDWR, in octal digits. */
 export const isForWriting: OpenFileTest = (info) => /^flags:\s*[0-7]*[12]$/m.test(info);
 
-/** "lock:	1: OFDLCK ADVISORY  READ -1 fe:00:4711 100 100", of whoever has a copy of the descriptor. */
+/** "lock:	1: OFDLCK ADVISORY  READ -1 fe:00:4711 100 100": also in a process that has a copy of the descriptor. */
 export const isLocking: OpenFileTest = (info) => /^lock:\s/m.test(info);
 
 /** A process with its name and its user: what one has to know to end it, or to ask whose it is. */

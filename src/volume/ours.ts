@@ -15,7 +15,7 @@ export function filesystemDevice(
   nodeDevice: string,
   uuid: string,
 ): string | null {
-  /** Of a filesystem that has answered, no other mount is asked. */
+  /** Filesystems that have answered: no other mount of theirs is asked. */
   const strangers = new Set<string>();
   let likely: string | null = null;
   for (const mount of mounts) {

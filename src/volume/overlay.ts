@@ -13,7 +13,7 @@ const list = "lowerdir=";
 const listed = (value: string): readonly string[] => value.match(/(?:\\.|[^\\:])+/gsu) ?? [];
 const withoutBackslashes = (path: string): string => path.replace(/\\(.)/gsu, "$1");
 
-/** The directories that an overlay is made of, as whoever mounted it named them. */
+/** The directories that an overlay is made of, as they were named when it was mounted. */
 export function layersOf({ superOptions }: Pick<Mount, "superOptions">): readonly string[] {
   return superOptions.flatMap((option) => {
     if (option.startsWith(list)) return listed(option.slice(list.length)).map(withoutBackslashes);
@@ -31,7 +31,7 @@ export interface Inside {
 }
 
 const followMs = 1000;
-/** Of one link; most of the time is for the child to start. */
+/** For one link; most of that is for the child to start. */
 const answerMs = 400;
 
 export const insideOf = (kernel: Kernel, mounts: readonly Mount[]): Inside => ({

@@ -73,7 +73,7 @@ export interface HealthFacts {
   readonly compressed: readonly Compressed[];
   /** Something could not be looked at: that nothing is wrong cannot be said then. */
   readonly isPartlyHidden: boolean;
-  /** Of a disk that has become smaller than its mounted filesystem. */
+  /** What to say of a disk that has become smaller than its mounted filesystem. */
   readonly smallerDisk: Words | null;
   /** Where the filesystem can be reached now; null where it is not mounted. */
   readonly mountPath: string | null;
@@ -177,9 +177,9 @@ const superblockCopies: Find = ({
   refusal,
 }) => {
   const bad = superblocks.filter(({ state }) => state !== "valid");
-  // Of any other verdict the superblock is what is wrong, and it is said there.
+  // With any other verdict the superblocks are the problem itself, which is said elsewhere.
   if (bad.length === 0 || (verdict !== "btrfs" && verdict !== "mounted")) return [];
-  // Of a disk that does not come up, that is what to mend first.
+  // A disk that `up` refuses has another problem that must be mended first.
   if (mountPath === null && refusal !== null) return [];
   const which = bad.map(({ offset, state }) => `the one at ${sizeText(offset)} is ${state}`);
   return warning(
@@ -298,7 +298,7 @@ const notMounted: AtRest = {
   hint: "volume up mounts it",
 };
 
-/** Of a disk that `up` does not refuse. */
+/** What is wrong with a disk that `up` would not refuse. */
 const atRest: Partial<Record<NonNullable<Status["verdict"]>, AtRest>> = {
   mounted: {
     code: "down",

@@ -5,7 +5,7 @@ import { defaultLayout, type Layout } from "./layout.ts";
 
 /** Through the mount of the whole filesystem a user would see what the folder of a daemon hides. */
 const privateMode = 0o700;
-/** Of a directory made to be mounted on, or on the way there; once mounted, the subvolume's own mode counts. */
+/** For a directory that is made to be mounted on, or on the way there; once mounted, the subvolume's mode counts. */
 export const mountPointMode = 0o755;
 const permissionBits = 0o7777;
 
@@ -30,7 +30,7 @@ export function isHolderOpen(kernel: Kernel, root: number, layout: Layout): bool
   try {
     fd = openDirectoryBeneath(kernel, root, holderOf(layout));
   } catch (error) {
-    // What is in the way is told by whoever mounts there.
+    // The mount, which comes later, tells what is in the way.
     if (isErrno(error, Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) return false;
     throw error;
   }

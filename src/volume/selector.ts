@@ -114,7 +114,7 @@ function superblockOf(verdict: Verdict): Superblock | null {
   return verdict.kind === "damaged" || verdict.kind === "wiped" ? verdict.mirror : null;
 }
 
-/** Of the page "unit serial number" (SPC-4, 7.8.15): the number follows, in ASCII. */
+/** Length of the header of the page "unit serial number" (SPC-4, 7.8.15); the number follows, in ASCII. */
 const serialPageHeader = 4;
 
 /** The serial number in sysfs: of a virtio disk, of NVMe, of a SCSI or SATA disk. */

@@ -19,7 +19,7 @@ export interface Site {
   readonly table: MountTable;
 }
 
-/** Of one filesystem no more lines are kept than a person would read. */
+/** So many lines of one filesystem are kept, because nobody would read more. */
 const mostOfOneFilesystem = 64;
 
 /**

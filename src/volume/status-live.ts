@@ -31,7 +31,7 @@ export function lookInside(
   let capacity: CapacityFacts;
   try {
     const name = recorder.device ?? "the device";
-    // Of a disk that may not be looked at the filesystem's own size is all there is.
+    // Where the disk may not be looked at, the filesystem's own size is all that is known.
     capacity = lookAtCapacity(kernel, top, name, deviceBytes);
   } catch (error) {
     if (!(error instanceof VolumeError) || error.code !== "multi-device") throw error;

@@ -53,7 +53,7 @@ export interface Status {
   readonly error?: ErrorReport;
 }
 
-/** Of a volume of which nothing is known. */
+/** The status of a volume of which nothing is known. */
 export const nothing: Status = {
   state: "absent",
   device: null,

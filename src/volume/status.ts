@@ -170,7 +170,7 @@ function collect(context: Context, { source, absence, isHidden }: Found): Status
   return { ...seen, ...health, notes: context.recorder.notes };
 }
 
-/** Of a filesystem that is mounted where it cannot be looked into. */
+/** The refusal of a filesystem that is mounted, but not as a data volume can be. */
 const strangerOf = (disk: DiskFacts | null): VolumeError | null =>
   disk?.mountedUuid != null && disk.refusal?.code === "multi-device" ? disk.refusal : null;
 
@@ -233,7 +233,7 @@ function lookAtDisk(context: Context, source: Source): DiskFacts {
   if (twin !== null) note(`${twin} is the same disk, and is mounted: look at that one`);
   const verdict = judge(source.disk, mountedUuid);
   const { copies, newest } = lookAtCopies(source.disk);
-  // Of a disk that is not a Btrfs, what happens to stand there is nobody's superblock.
+  // On a disk that is not a Btrfs, what stands in the places of superblocks is none.
   const isBtrfs = newest !== null && verdict.kind !== "foreign";
   const superblock = isBtrfs ? newest : null;
   return {

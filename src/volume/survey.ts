@@ -188,7 +188,7 @@ export function assertNoMountedSeed({ disk, path }: Source): void {
   const block = readOrNull(disk, primaryOffset, superblockBytes);
   if (block === null || block.length < superblockBytes) return;
   const superblock = parseSuperblock(block);
-  // Of all others the checksum need not be computed.
+  // Only for a seed the checksum need be computed.
   if (isSeed(superblock) && isValidCopy(superblock, primaryOffset)) assertNoSeed(path, superblock);
 }
 

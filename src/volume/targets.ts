@@ -28,7 +28,7 @@ export interface Target {
   readonly path: string;
   /** Below the root, without a slash in front. */
   readonly relativePath: string;
-  /** Of the directory that it is in, when that is made. */
+  /** The mode of the directory that it is in, when that is made. */
   readonly parentMode: number;
 }
 
@@ -96,7 +96,7 @@ export function lookAtTarget(
   });
 }
 
-/** The path of the automount that whoever walks to `path` would set off; null when there is none. */
+/** The path of the automount that a walk to `path` would set off; null when there is none. */
 export function automountOn(mounts: Pick<MountTable, "all">, path: string): string | null {
   const over = mountOver(mounts.all(), path);
   return over?.type === "autofs" ? over.path : null;
@@ -215,7 +215,7 @@ function assertCanBeMade({ path }: Target, above: Mount | undefined): void {
   });
 }
 
-/** Of a mount that is read-only by itself; of a filesystem that is so, more can be said than here. */
+/** Refuses a mount that is read-only by itself. A filesystem that is read-only is told elsewhere, with its reason. */
 function assertMountWritable({ path, options, superOptions }: Mount): void {
   if (!options.includes("ro") || superOptions.includes("ro")) return;
   throw new VolumeError("read-only", `${path} is mounted read-only, unlike its filesystem`, {

@@ -15,8 +15,8 @@ const lost = (why: string): string =>
   `ATTENTION: not everything that was written is on the disk: ${why} (see dmesg)`;
 
 /**
- * syncfs(2) tells of a failed write once, to whoever asks first; the disk counts them all. It goes on
- * counting over mounts, and nothing says of an error whether it was in this one.
+ * syncfs(2) tells of a failed write once, to the first who asks; the disk counts all of them. The counters go on
+ * over mounts, and do not say in which mount an error was.
  */
 function failedWrites(kernel: Kernel, mounted: number): string | null {
   const counted = errorsOfAll(kernel, mounted).reduce(

@@ -42,7 +42,7 @@ import { decide, judgeNow, type Survey, survey } from "./survey.ts";
 import type { Root, Target } from "./targets.ts";
 import { noteTemporary } from "./uuid.ts";
 
-/** Directories and subvolumes come out the same whoever started the program. */
+/** The mode of a new directory or subvolume does not depend on the umask that the program inherits. */
 const umask = 0o022;
 
 /** Brings the volume up. Never throws: a failure is in the report. */
@@ -198,7 +198,7 @@ function mountAll(context: Context, source: Source, journal: MountJournal, found
   });
 }
 
-/** After the mount the kernel says which device it was; whoever swapped device nodes meanwhile has it undone. */
+/** After the mount the kernel says which device it was. Where the node was swapped for another, it is undone. */
 function assertMountedFrom(source: Source, uuid: string, path: string): void {
   if (source.mountedUuid() === uuid) return;
   throw new VolumeError("busy", `what was mounted at ${path} is another disk than ${source.path}`, {

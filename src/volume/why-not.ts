@@ -10,7 +10,7 @@ import { shellWord } from "./shell-word.ts";
 /** Where a filesystem would be mounted by hand; every Linux has this directory. */
 const byHand = "/mnt";
 
-/** Of a filesystem that uses what this kernel does not know; null of one that does not. */
+/** The refusal of a filesystem with features that this kernel does not know; null when it knows all. */
 function unknownFeatures(
   kernel: Kernel,
   device: string,
