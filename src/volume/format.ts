@@ -77,9 +77,20 @@ interface FormatRequest {
   readonly onBegun: () => void;
 }
 
-/** The last thing mkfs said, which is its reason. */
+const errorMark = "ERROR: ";
+
+/**
+ * Why mkfs gave up: its first error, or the last thing that it said. What it says of itself it writes to another
+ * stream, and that arrives only when it ends.
+ */
+function reasonIn(output: string): string {
+  const lines = output.trim().split("\n");
+  const error = lines.find((line) => line.startsWith(errorMark));
+  return error?.slice(errorMark.length) ?? lines.at(-1) ?? "";
+}
+
 function formatFailed(path: string, { exitCode, signal, output }: ProgramResult): VolumeError {
-  const reason = output.trim().split("\n").at(-1)?.replaceAll(inheritedPath, path) ?? "";
+  const reason = reasonIn(output).replaceAll(inheritedPath, path);
   const end = signal === null ? `exit status ${exitCode}` : `ended by ${signal}`;
   const said = reason === "" ? "" : `: ${reason}`;
   const hint =

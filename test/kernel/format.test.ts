@@ -41,6 +41,18 @@ test("a format that fails leaves one block, the intent record, and the next run 
   expect(readAt(disk.image, record, 4096).equals(Buffer.alloc(4096))).toBeTrue();
 });
 
+test("why mkfs gave up is told, though what it says of itself arrives after that", async () => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  // Two errors to the one stream, then the banner that the other one had in its buffer.
+  replaceMkfs(
+    box,
+    "echo 'ERROR: no memory for /proc/self/fd/3' >&2; echo 'ERROR: gave up' >&2; echo 'See http://wiki for more.'; exit 1",
+  );
+  const { message } = await fails(volume(box, "up", ["--device", device]), "format-failed");
+  expect(message).toEndWith(`exit status 1: no memory for ${device}`);
+});
+
 test("an interrupted format of an image is finished", async () => {
   const box = sandbox();
   const image = box.image(GiB);
