@@ -4,7 +4,7 @@ import { AT_STATX_DONT_SYNC, type Kernel } from "../linux/kernel.ts";
 import { type MountLine, readMounts } from "../linux/mountinfo.ts";
 import { lookElsewhere, seenText } from "./elsewhere.ts";
 import { holdersText, some } from "./holders.ts";
-import { type Inside, overlaysOn } from "./overlay.ts";
+import { type Inside, overlaysInDoubt, overlaysOn } from "./overlay.ts";
 import { lookSlowly } from "./slow-look.ts";
 
 /** A look at other processes takes no longer than this, whatever they have done to be hard to look at. */
@@ -61,7 +61,11 @@ export function keepersOf(kernel: Kernel, living: Living): Keepers {
   if (layered.length > 0) return { kind: "overlay", text: some(layered, "; ") };
   const sought = { kind: "files", uuid: living.uuid } as const;
   const users = lookSlowly(kernel, sought, new Deadline(kernel, lookMs));
-  return users.length > 0
-    ? { kind: "process", text: holdersText(users) }
-    : { kind: "unseen", text: "something that cannot be seen from here keeps it mounted" };
+  if (users.length > 0) return { kind: "process", text: holdersText(users) };
+  const doubtful = overlaysInDoubt(kernel);
+  const perhaps = doubtful.length === 0 ? "" : `, perhaps an overlay: ${some(doubtful, ", ")}`;
+  return {
+    kind: "unseen",
+    text: `something that cannot be seen from here keeps it mounted${perhaps}`,
+  };
 }

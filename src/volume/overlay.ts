@@ -80,3 +80,18 @@ export function overlaysOn(kernel: Kernel, inside: Inside): readonly string[] {
 }
 
 const mostTold = 64;
+
+/**
+ * The overlays of our own mount namespace of which a layer was named from a folder that nobody knows any more, as
+ * containerd does where the list of layers is long: any of them may lie inside.
+ */
+export function overlaysInDoubt(kernel: Kernel): readonly string[] {
+  const found: string[] = [];
+  for (const line of mountLines(kernel)) {
+    if (line.type !== "overlay") continue;
+    const layer = layersOf(line.mount).find((path) => !path.startsWith("/"));
+    if (layer !== undefined) found.push(`${line.path} (its layer ${layer})`);
+    if (found.length === mostTold) break;
+  }
+  return found;
+}

@@ -165,6 +165,7 @@ test("an overlay that nobody can see beforehand leaves all six mounts too, for t
   command("sh", "-c", `cd ${folder} && mount -t overlay -o lowerdir=lower:upper overlay ${rootfs}`);
   const { message } = await fails(volume(box, "down", ["--device", device]), "busy");
   expect(message).toContain("was mounted again");
+  expect(message).toContain(`perhaps an overlay: ${rootfs} (its layer lower)`);
   const mounts = expectMounted(box.root);
   const cni = mounts.find(({ root }) => root === "/@cni");
   expect(cni?.options).toEqual(expect.arrayContaining(["noexec", "nosuid", "noatime"]));
