@@ -55,9 +55,21 @@ const names = new Map<number, string>(Object.entries(Errno).map(([name, errno]) 
 /** "ENOENT" for 2; "errno 4711" for a number without a name here. */
 export const errnoName = (errno: number): string => names.get(errno) ?? `errno ${errno}`;
 
+declare global {
+  interface ErrorConstructor {
+    /** How many callers an error remembers; all three engines know it. */
+    stackTraceLimit: number;
+  }
+}
+
+/** No answer of the kernel to a right question: the program made the call wrongly. */
+const faults: readonly number[] = [Errno.EBADF, Errno.EFAULT];
+
 /**
  * A system call that failed. It is the `cause` of what the rooms above throw, so
- * that the number the kernel gave is never lost on the way up.
+ * that the number the kernel gave is never lost on the way up. Most failures are an answer, as that nothing is there,
+ * and say by themselves what was asked; who called takes longer to find out than the call took, so only a
+ * fault of ours remembers that.
  */
 export class SystemError extends Error {
   override readonly name = "SystemError";
@@ -68,7 +80,10 @@ export class SystemError extends Error {
   readonly subject: string | undefined;
 
   constructor(call: string, errno: number, subject?: string) {
+    const limit = Error.stackTraceLimit;
+    if (!faults.includes(errno)) Error.stackTraceLimit = 0;
     super(`${call}${subject === undefined ? "" : ` ${subject}`}: ${errnoName(errno)}`);
+    Error.stackTraceLimit = limit;
     this.errno = errno;
     this.call = call;
     this.subject = subject;
