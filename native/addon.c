@@ -294,6 +294,15 @@ static napi_value js_first_non_zero(napi_env env, napi_callback_info info) {
   return number(env, at == bytes.length ? -1 : (int64_t)at);
 }
 
+static napi_value js_crc32c(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct bytes bytes;
+  if (!call_of(env, info, &call)) return NULL;
+  if (call.count != 1) return type_error(env, "crc32c(bytes)");
+  if (!bytes_of(env, call.values[0], &bytes)) return NULL;
+  return number(env, seam_crc32c(bytes.at, bytes.length));
+}
+
 static napi_value js_address_modulo(napi_env env, napi_callback_info info) {
   struct call call;
   struct bytes bytes;
@@ -342,6 +351,7 @@ NAPI_MODULE_INIT() {
       {"holdsAt", js_holds_at},          {"firstNonZero", js_first_non_zero},
       {"addressModulo", js_address_modulo}, {"argument", js_argument},
       {"environment", js_environment},   {"pageBytes", js_page_bytes},
+      {"crc32c", js_crc32c},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;

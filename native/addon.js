@@ -31,6 +31,7 @@ export const {
   addressModulo,
   architecture,
   argument,
+  crc32c,
   decode,
   encode,
   firstNonZero,

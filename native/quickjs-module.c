@@ -221,6 +221,14 @@ static JSValue js_first_non_zero(JSContext *context, JSValueConst self, int coun
   return JS_NewInt64(context, at == bytes.length ? -1 : (int64_t)at);
 }
 
+static JSValue js_crc32c(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
+  (void)self;
+  struct bytes bytes;
+  if (count != 1) return JS_ThrowTypeError(context, "crc32c(bytes)");
+  if (!bytes_of(context, values[0], &bytes)) return JS_EXCEPTION;
+  return JS_NewInt64(context, seam_crc32c(bytes.at, bytes.length));
+}
+
 /* addressModulo(bytes, alignment): how far behind a multiple of the alignment they lie in memory. */
 static JSValue js_address_modulo(JSContext *context, JSValueConst self, int count, JSValueConst *values) {
   (void)self;
@@ -271,6 +279,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("decode", 1, js_decode),
     JS_CFUNC_DEF("holdsAt", 3, js_holds_at),
     JS_CFUNC_DEF("firstNonZero", 1, js_first_non_zero),
+    JS_CFUNC_DEF("crc32c", 1, js_crc32c),
     JS_CFUNC_DEF("addressModulo", 2, js_address_modulo),
     JS_CFUNC_DEF("argument", 1, js_argument),
     JS_CFUNC_DEF("environment", 1, js_environment),

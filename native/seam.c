@@ -128,3 +128,19 @@ size_t seam_first_non_zero(const uint8_t *bytes, size_t length) {
   while (at < length && bytes[at] == 0) at++;
   return at;
 }
+
+/* The polynomial, with its lowest power in the highest bit. */
+static const uint32_t castagnoli = 0x82f63b78;
+
+uint32_t seam_crc32c(const uint8_t *bytes, size_t length) {
+  /* What a byte adds. To make this takes less time than to check one superblock. */
+  uint32_t table[256];
+  for (uint32_t byte = 0; byte < 256; byte++) {
+    uint32_t rest = byte;
+    for (int bit = 0; bit < 8; bit++) rest = (rest & 1) != 0 ? rest >> 1 ^ castagnoli : rest >> 1;
+    table[byte] = rest;
+  }
+  uint32_t sum = UINT32_MAX;
+  for (size_t at = 0; at < length; at++) sum = sum >> 8 ^ table[(sum ^ bytes[at]) & 0xff];
+  return ~sum;
+}

@@ -47,3 +47,6 @@ bool seam_holds_at(const uint8_t *data, size_t length, const uint8_t *piece, siz
 
 /* Offset of the first byte that is not zero; `length` where there is none. */
 size_t seam_first_non_zero(const uint8_t *bytes, size_t length);
+
+/* CRC-32C (Castagnoli), as RFC 3720 has it in its appendix B.4. */
+uint32_t seam_crc32c(const uint8_t *bytes, size_t length);

@@ -1,3 +1,5 @@
+import { crc32c } from "../linux/bytes.ts";
+
 /** What a superblock's checksum covers: everything behind the 32 bytes that hold it. */
 const coveredFrom = 32;
 
@@ -7,14 +9,13 @@ const names = ["crc32c", "xxhash64", "sha256", "blake2b"] as const;
 /** The name of a checksum type; undefined when this program does not know it. */
 export const checksumName = (type: number): string | undefined => names[type];
 
-/** The parts that compute are loaded with the first checksum, for a warm boot needs none: the kernel does, at mount. */
 function crc32cOf(data: Uint8Array): Uint8Array {
-  const { crc32c } = require("./crc32c.ts") as typeof import("./crc32c.ts");
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, crc32c(data), true);
   return bytes;
 }
 
+/** Loaded with the first of these, for few volumes have them, and a warm boot computes none: the kernel does, at mount. */
 function digestOf(name: Exclude<(typeof names)[number], "crc32c">, data: Uint8Array): Uint8Array {
   const { digest } = require("./digests.ts") as typeof import("./digests.ts");
   return digest(name, data);

@@ -1,6 +1,6 @@
-import { firstNonZero, holdsAt } from "#native";
+import { crc32c, firstNonZero, holdsAt } from "#native";
 
-export { holdsAt };
+export { crc32c, holdsAt };
 
 export const areEqual = (one: Uint8Array, other: Uint8Array): boolean =>
   one.length === other.length && holdsAt(one, other, 0);

@@ -26,6 +26,8 @@ declare module "#native" {
   export function holdsAt(data: Uint8Array, piece: Uint8Array, at: number): boolean;
   /** Offset of the first byte that is not zero; -1 where there is none. */
   export function firstNonZero(bytes: Uint8Array): number;
+  /** CRC-32C (Castagnoli) of the bytes. */
+  export function crc32c(bytes: Uint8Array): number;
   /** How far behind a multiple of `alignmentBytes` the bytes begin in memory. */
   export function addressModulo(bytes: Uint8Array, alignmentBytes: number): number;
   /** A word of the command line behind the program's name; null behind the last. */

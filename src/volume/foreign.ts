@@ -65,6 +65,7 @@ export function foreignInHead(head: Uint8Array): string | null {
 
 /** The same by the block in which Btrfs has its superblock, where that is not intact. */
 export function foreignInBlock(head: Uint8Array): string | null {
+  if (isAllZero(head)) return null;
   inBlock ??= blockSignatures();
   return nameIn(head, inBlock);
 }
@@ -88,6 +89,7 @@ export function foreignAtEnd(disk: Disk, deviceBytes: bigint): string | null {
   const tailStart = Math.max(0, claimedBytes, sizeBytes - tailBytes);
   tailBuffer ??= new Uint8Array(new ArrayBuffer(tailBytes));
   const tail = disk.read(tailStart, sizeBytes - tailStart, tailBuffer);
+  if (isAllZero(tail)) return null;
   const isAt = (place: number, { magic, confirm }: EndSignature): boolean => {
     if (place <= 0 || place < tailStart || !holdsAt(tail, magic, place - tailStart)) return false;
     if (confirm === undefined) return true;

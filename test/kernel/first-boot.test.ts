@@ -164,6 +164,30 @@ test("mkfs.btrfs is the only program started", async () => {
   expect(started[1]).toEndWith("/mkfs.btrfs");
 });
 
+test("a process that has no file open is not looked into, where the kernel says how many there are", async () => {
+  const box = sandbox();
+  const { device } = box.disk(GiB);
+  const shell = "exec sleep 1000 <&- 2>&- >&-";
+  const sleeper = Bun.spawn(["bash", "-c", shell], { stdout: "pipe", stderr: "ignore" });
+  try {
+    // It ends when nobody has the pipe any more.
+    await sleeper.stdout.text();
+    const trace = traced(box, "openat,statx");
+    expect((await volume(box, "up", ["--device", device], { prefix: trace.prefix })).exitCode).toBe(
+      0,
+    );
+    const asked = trace.calls().filter((line) => line.includes(`"/proc/${sleeper.pid}/fd"`));
+    // Since Linux 6.2.
+    const isCounted = statSync("/proc/self/fd").size > 0;
+    expect(new Set(asked.map((line) => line.slice(0, line.indexOf("("))))).toEqual(
+      new Set([isCounted ? "statx" : "openat"]),
+    );
+  } finally {
+    sleeper.kill();
+    await sleeper.exited;
+  }
+});
+
 test("a volume that the Rust agent prepared is taken over: same names, files as they are", async () => {
   const box = sandbox();
   const disk = box.disk(GiB);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { down, succeeds, up, volume } from "../kit/agent.ts";
 import { command } from "../kit/command.ts";
@@ -82,6 +82,27 @@ test("a warm boot starts no program and opens the disk for reading only", async 
   const opened = calls.filter((line) => line.includes(`"${device}"`));
   expect(opened).not.toBeEmpty();
   expect(opened.filter((line) => /O_RDWR|O_WRONLY/.test(line))).toBeEmpty();
+});
+
+test("a warm boot makes few system calls, and for every other loop device few more", async () => {
+  const box = sandbox();
+  const { device } = await preparedDisk(box);
+  const trace = traced(box, "all");
+  const run = await volume(box, "up", ["--device", device], { prefix: trace.prefix });
+  expect(run.exitCode).toBe(0);
+  const calls = trace.calls();
+  const loops = readdirSync("/sys/block").filter((name) => name.startsWith("loop"));
+  const filesystems = readdirSync("/sys/fs/btrfs");
+  // Of a loop device it is asked what it shows, and where that is on another filesystem, by what path.
+  expect(calls.length).toBeLessThan(270 + 9 * (loops.length + 2 * filesystems.length));
+  const ofSysfs = calls.findIndex((line) => line.includes('/loop/backing_file"'));
+  // An attribute comes with the first read.
+  expect(calls.slice(ofSysfs + 1, ofSysfs + 3).map((line) => line.slice(0, 5))).toEqual([
+    "read(",
+    "close",
+  ]);
+  const ownFile = calls.filter((line) => line.includes(`${device.slice(5)}/loop/backing_file"`));
+  expect(ownFile.length).toBeLessThan(6);
 });
 
 test.each([1, 2, 3])(

@@ -40,6 +40,16 @@ function random(below) {
 const oneOf = (values) => values[random(values.length)];
 const randomBytes = (length) => Uint8Array.from({ length }, () => random(256));
 
+/** Bit by bit, with the polynomial of RFC 3720. */
+function slowCrc32c(bytes) {
+  let rest = 0xffffffff;
+  for (const byte of bytes) {
+    rest ^= byte;
+    for (let bit = 0; bit < 8; bit++) rest = (rest >>> 1) ^ (rest & 1 ? 0x82f63b78 : 0);
+  }
+  return ~rest >>> 0;
+}
+
 function detached() {
   const bytes = new Uint8Array(64);
   if (bytes.buffer.transfer !== undefined) bytes.buffer.transfer();
@@ -250,7 +260,7 @@ for (const bytes of resizedBytes()) {
   }
 }
 
-// holdsAt, firstNonZero, addressModulo
+// holdsAt, firstNonZero, crc32c, addressModulo
 for (let i = 0; i < 2000; i++) {
   const bytes = new Uint8Array(random(70));
   const place = random(100);
@@ -272,11 +282,13 @@ for (let i = 0; i < 2000; i++) {
     expect("no other byte", seam.holdsAt(bytes, other, 0), false);
   }
   expect("an address", seam.addressModulo(bytes, 1), 0);
+  expect("a checksum by its bits", seam.crc32c(part), slowCrc32c(part));
 }
 for (const value of wrongBytes()) {
   refuses("no bytes", () => seam.holdsAt(value, new Uint8Array(1), 0));
   refuses("no bytes", () => seam.holdsAt(new Uint8Array(1), value, 0));
   refuses("no bytes", () => seam.firstNonZero(value));
+  refuses("no bytes", () => seam.crc32c(value));
   refuses("no bytes", () => seam.addressModulo(value, 8));
 }
 for (const value of [...wrongNumbers, 0, -1, -0])
@@ -286,6 +298,7 @@ for (const value of wrongNumbers)
 refuses("no offset", () => seam.holdsAt(new Uint8Array(1), new Uint8Array(1)));
 refuses("one array", () => seam.holdsAt(new Uint8Array(1)));
 refuses("no array", () => seam.firstNonZero());
+refuses("no array", () => seam.crc32c());
 
 // argument, environment, pageBytes
 for (const value of wrongNumbers) refuses("no index", () => seam.argument(value));

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { crc32c } from "../../src/btrfs/crc32c.ts";
 import { digest } from "../../src/btrfs/digests.ts";
+import { crc32c } from "../../src/linux/bytes.ts";
 import { hex } from "../../src/linux/text.ts";
 
 const digits = new TextEncoder().encode("123456789");
