@@ -120,6 +120,9 @@ export function openDeviceNow(kernel: Kernel, path: string): OpenDevice | null {
     fd = kernel.open(path, O_RDONLY | O_NONBLOCK);
   } catch (error) {
     const { ENOENT, ENOTDIR, ENXIO, ENODEV, ENOMEDIUM } = Errno;
+    // A socket and a terminal that is not ours cannot be opened either, and no waiting makes disks of them.
+    const status = isErrno(error, ENXIO, ENODEV) ? statOrNull(kernel, path) : null;
+    if (status !== null) assertBlockDevice(path, status);
     if (isErrno(error, ENOENT, ENOTDIR, ENXIO, ENODEV, ENOMEDIUM)) return null;
     if (isErrno(error, Errno.EACCES, Errno.EPERM)) {
       throw new VolumeError("permission", `${path} cannot be opened: permission denied`, {
@@ -140,16 +143,19 @@ export function openDeviceNow(kernel: Kernel, path: string): OpenDevice | null {
   }
 }
 
+function assertBlockDevice(path: string, status: FileStatus): void {
+  if (isBlockDevice(status)) return;
+  throw new VolumeError("not-a-block-device", `${path} is ${kindOf(status)}`, {
+    hint: isRegularFile(status)
+      ? "to use a file as the disk, give it with --image"
+      : "give the path of a disk, such as /dev/vdb",
+  });
+}
+
 /** What is to be known of an open device; null when it has no medium. */
 export function openedDevice(kernel: Kernel, path: string, fd: number): OpenDevice | null {
   const status = statFd(kernel, fd);
-  if (!isBlockDevice(status)) {
-    throw new VolumeError("not-a-block-device", `${path} is ${kindOf(status)}`, {
-      hint: isRegularFile(status)
-        ? "to use a file as the disk, give it with --image"
-        : "give the path of a disk, such as /dev/vdb",
-    });
-  }
+  assertBlockDevice(path, status);
   const size = sizeOf(kernel, fd, path);
   if (size.sizeBytes === 0) return null;
   const { nodeDevice } = status;

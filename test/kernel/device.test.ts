@@ -197,10 +197,23 @@ test("the wait ends on Ctrl-C", async () => {
   expect(ms).toBeLessThan(5000);
 });
 
+/** What opens nothing, and never will. */
+function socketIn(box: Sandbox): string {
+  const path = box.path("socket");
+  command(
+    "python3",
+    "-c",
+    "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])",
+    path,
+  );
+  return path;
+}
+
 test.each<[string, (box: Sandbox) => string, string]>([
   ["a directory", (box) => box.folder("folder"), "not-a-block-device"],
   ["a regular file", (box) => box.image(GiB, "file.img"), "not-a-block-device"],
   ["a character device", () => "/dev/null", "not-a-block-device"],
+  ["a socket", socketIn, "not-a-block-device"],
   ["a missing path", (box) => box.path("none"), "device-missing"],
   [
     "a dangling link",
