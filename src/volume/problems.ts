@@ -267,7 +267,11 @@ const notUp: Find = ({ status, refusal, twin, keptBy }) => {
   const { state, verdict, device } = status;
   if (state === "up") return [];
   if (state === "partial") {
-    return critical("partial", "not everything is mounted", "volume up mounts the rest");
+    return critical(
+      "partial",
+      "not everything is mounted",
+      "volume up mounts the rest, or says what is in its place",
+    );
   }
   if (twin !== null) {
     const message = `${twin} is the same disk, and is mounted`;
