@@ -114,6 +114,9 @@ const ofBacking = /LOOP_GET_STATUS64|\/loop\/backing_file>/;
 /** Read once more where the kernel has forgotten what a path leads to, and so who would be asked for it. */
 const ofMountTable = /mountinfo"? O_RDONLY|mountinfo>/;
 
+/** Asked where writing down takes long, to see whether the disk goes on. */
+const ofProgress = /\/block\/loop\/stat["> ]/;
+
 /** A child that looks where nobody may answer is started only when the answer takes long. */
 const ofStarting = /^vfork/;
 
@@ -125,6 +128,7 @@ function isSteady(
   // A format asks who writes to its disk, and the end of a volume who has it; both start one program for certain.
   const looksAtAll = content !== "prepared" || command === "down";
   if (looksAtAll && ofEachProcess.test(label)) return false;
+  if (ofProgress.test(label)) return false;
   if (occurrence > 2 && ofMountTable.test(label)) return false;
   if (ofStarting.test(label) && !(looksAtAll && nth === 1)) return false;
   if (image === undefined) return mounted !== undefined || !ofBacking.test(label);
