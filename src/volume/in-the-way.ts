@@ -33,7 +33,11 @@ export function assertNothingInTheWay(kernel: Kernel, subject: Subject): void {
   assertNoOtherMounts(path, mounted);
   const hidden = mounts.find((mount) => isHidden(kernel, mount, mounts));
   if (hidden !== undefined) {
-    throw stillInUse(path, `something else is mounted over ${hidden.path}`, "unmount that first");
+    throw stillInUse(
+      path,
+      `something else is mounted over ${hidden.path}, or over a folder above it`,
+      "unmount that first (findmnt); if the volume was mounted on it once more: umount --recursive",
+    );
   }
   if (mounted.nested.length > 0) {
     const nested = mounted.nested.map((mount) => `${mount.path} (${mount.type})`);
@@ -66,10 +70,15 @@ function assertNoOtherMounts(path: string, { others }: Mounted): void {
   );
 }
 
-/** Something is mounted over it that is none of ours: its path leads to another mount. */
+/** Its path leads to another mount, and not because others of ours are stacked on it: something is over it, or over a folder above. */
 function isHidden(kernel: Kernel, mount: Mount, mounts: readonly Mount[]): boolean {
-  const reached = statOrNull(kernel, mount.path, AT_STATX_DONT_SYNC)?.mountId;
-  return !mounts.some(({ id, path }) => id === reached && path === mount.path);
+  let reached = statOrNull(kernel, mount.path, AT_STATX_DONT_SYNC)?.mountId;
+  while (reached !== mount.id) {
+    const top = mounts.find(({ id, path }) => id === reached && path === mount.path);
+    if (top === undefined) return true;
+    reached = top.parentId;
+  }
+  return false;
 }
 
 /** Who has mounts of ours in use; `busy` is the one that the kernel named. They are all there. */

@@ -216,6 +216,20 @@ test("a frozen volume is still in use, and goes once it is thawed", async () => 
   await down(box, "--device", device);
 });
 
+test("what a folder above hides is told, though the volume was mounted on that once more", async () => {
+  const box = sandbox();
+  const { device } = await mountedVolume(box);
+  const folder = box.path("root/var/lib");
+  box.mount(folder, folder, "--bind");
+  await up(box, "--device", device);
+  const error = await fails(volume(box, "down", ["--device", device]), "busy");
+  expect(error.message).toContain("or over a folder above it");
+  // The hint, done literally.
+  command("umount", "--recursive", folder);
+  await down(box, "--device", device);
+  expect(ourMounts(box)).toBeEmpty();
+});
+
 test("of another disk than the one that is up says so", async () => {
   const box = sandbox();
   const { device } = await mountedVolume(box);
