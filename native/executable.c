@@ -87,7 +87,7 @@ static void note_rejection(JSContext *context, JSValueConst promise, JSValueCons
   (void)opaque;
   if (!is_handled) {
     struct rejection *fresh = js_malloc(context, sizeof *fresh);
-    /* Without memory an error is on its way to whoever made the promise. */
+    /* Without memory an error is on its way to the code that made the promise. */
     if (fresh == NULL) return;
     *fresh = (struct rejection){rejections, JS_DupValue(context, promise), JS_DupValue(context, reason)};
     rejections = fresh;
@@ -128,7 +128,7 @@ static void show(JSContext *context, JSValueConst value) {
   JS_FreeCString(context, text);
 }
 
-/* An error that nobody caught is a fault of the program: its trace is for whoever mends it. */
+/* An error that nobody caught is a fault of the program: its trace helps to mend it. */
 static int uncaught(JSContext *context, JSValue reason) {
   /* Where that was reached, its words still need some. */
   JS_SetMemoryLimit(JS_GetRuntime(context), most_memory_bytes + extra_memory_bytes);

@@ -31,7 +31,7 @@ enum { most_descriptors = 64 };
 #define SYS_close_range 436
 #endif
 
-/* What the caller of ours forgot to close is nobody's business. Linux 5.9 does it in one call. */
+/* The program must not inherit what our caller forgot to close. Linux 5.9 does it in one call. */
 static void close_others(int first) {
   if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) == 0) return;
   long end = sysconf(_SC_OPEN_MAX);

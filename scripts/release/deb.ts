@@ -56,6 +56,12 @@ function contents(architecture: Architecture, timeSeconds: number): ReadonlyMap<
     ["usr/share/fish/vendor_completions.d/arcbox-agent.fish", completion("fish")],
     ["usr/share/lintian/overrides/arcbox-agent", plain(shipped("lintian-overrides"))],
     [`${doc}/README.Debian`, plain(shipped("README.Debian"))],
+    // What the hint of a layout with a mistake names.
+    [`${doc}/layouts.md`, plain(readFileSync("docs/layouts.md", "utf8"))],
+    [`${doc}/layout.schema.json`, plain(readFileSync("docs/layout.schema.json", "utf8"))],
+    ...["nerdctl.json", "podman.json"].map(
+      (name) => [`${doc}/layouts/${name}`, plain(readFileSync(`docs/layouts/${name}`))] as const,
+    ),
     [`${doc}/changelog.gz`, packed(changelog(timeSeconds))],
     [`${doc}/copyright`, plain(copyright())],
   ]);

@@ -214,7 +214,7 @@ function given(specs: readonly OptionSpec[], argv: readonly string[], help: stri
   };
 }
 
-/** To `arg` a number below zero is an option that nobody knows. Throws what is said of it as a value. */
+/** `arg` takes a number below zero for an unknown option. Throws what is wrong with it as a value. */
 function refuseNegative(argv: readonly string[]): void {
   for (const [i, word] of argv.entries()) {
     const value = argv[i + 1] ?? "";

@@ -7,7 +7,7 @@ function headline({ state, device, healthy, problems }: Status): string {
   switch (state) {
     case "up":
       if (healthy) return "The data volume is up and healthy.";
-      // What nobody could look at is neither.
+      // Where something could not be looked at, neither word is right.
       return problems.length === 0
         ? "The data volume is up."
         : "The data volume is up and needs attention.";

@@ -42,7 +42,7 @@ export function print(kernel: Kernel, stream: Stream, text: string): void {
   }
 }
 
-/** How long a command that did its work waits for somebody who does not read of it. */
+/** How long a command that did its work waits for a reader that takes nothing of its report. */
 const reportPatienceMs = 2000;
 
 /**

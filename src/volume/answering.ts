@@ -16,21 +16,21 @@ import { diskAnswers } from "./silent-disk.ts";
 import { silentPath } from "./slow-look.ts";
 
 /**
- * Paths that lead to somebody who may never answer: the daemon of a FUSE filesystem, a server, or a disk. Whoever asks
+ * Paths that lead to what may never answer: the daemon of a FUSE filesystem, a server, or a disk. A process that asks
  * waits in the kernel, and cannot even be ended.
  */
 
 const asking = /^(fuse(blk|\..*)?|nfs4?|cifs|smb3|9p|ceph|afs|virtiofs|autofs)$/;
 
-/** Whether a line is of a filesystem that asks somebody. */
+/** Whether a line is of a filesystem that asks a daemon or a server. */
 export const isAsking = ({ type }: Pick<MountLine, "type">): boolean => asking.test(type);
 
 const mostMounts = 64;
 
-/** So long somebody may take to answer. */
+/** So long an answer may take. */
 const answerMs = 2000;
 
-/** The first of these paths for which somebody is asked who does not answer in time; null when there is none. */
+/** The first of these paths that does not answer in time; null when there is none. */
 export const firstSilent = (kernel: Kernel, paths: readonly string[]): string | null =>
   silentPath(kernel, paths, answerMs);
 

@@ -75,8 +75,8 @@ export const cmdlineValue = (cmdline: string, key: string): string | undefined =
   valuesOf(cmdline, key, "give it a value, or leave it out")[0];
 
 /**
- * The same for a parameter that must be one of a few words. One that says two things is an error: which of
- * them was meant nobody knows, and one of them may format a disk.
+ * The same for a parameter that must be one of a few words. One that says two things is an error,
+ * because one of them may format a disk.
  */
 export function cmdlineChoice<T extends string>(
   cmdline: string,

@@ -53,8 +53,8 @@ function nodeDeviceOf(kernel: Kernel, path: string): string | null {
 }
 
 /**
- * `up` and `plan`: what is written to it goes where nobody finds it again. Throws `busy` when the image was named,
- * for a new one would be another volume; of a disk that was, it is a note.
+ * For `up` and `plan`: what is written to a deleted image is lost with its loop device. Throws `busy` when the image
+ * was named, because a new one would be another volume; when the loop device was named, it is a note.
  */
 export function assertNotDeleted(source: Source, note: (text: string) => void): void {
   noteNamesakes(source, note);

@@ -159,8 +159,8 @@ function detach({ kernel, recorder }: Context, source: Source): void {
     kernel.waitReadable([], settleStepMs);
   }
   if (isAttached(kernel, path)) {
-    throw new VolumeError("busy", `${path} is unmounted but somebody still has it open`, {
-      hint: "the kernel detaches it when the last one closes it",
+    throw new VolumeError("busy", `${path} is unmounted, but another program still has it open`, {
+      hint: `the kernel detaches it when the last one closes it; who that is: fuser -v ${path}`,
     });
   }
   recorder.set("detach", { outcome: "changed", detail: `${path} detached` });

@@ -7,8 +7,8 @@ import { takesWrites } from "./slow-look.ts";
 const thawMs = 3000;
 
 /**
- * Throws `busy` for a filesystem that is frozen (fsfreeze(8)), before anything is written to it: nobody could end
- * who waits for it. `top` is its open top, `path` where that is mounted.
+ * Throws `busy` for a filesystem that is frozen (fsfreeze(8)), before anything is written to it: a process
+ * that waits for it cannot be ended. `top` is its open top, `path` where that is mounted.
  */
 export function assertThawed(kernel: Kernel, top: number, path: string): void {
   if (takesWrites(kernel, top, thawMs)) return;

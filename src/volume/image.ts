@@ -146,7 +146,7 @@ function openFile(kernel: Kernel, { path, acting }: ImageRequest): OpenFile {
   }
 }
 
-/** The whole-file loop device of an image; an image attached in part is somebody else's work. */
+/** The whole-file loop device of an image; an image attached in part was not attached by this program. */
 function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null {
   if (loops.length > 1) {
     const paths = loops.map((loop) => loop.path).join(", ");
@@ -158,9 +158,9 @@ function loopPathOf(loops: readonly AttachedLoop[], path: string): string | null
   if (loop?.partial === true) {
     throw new VolumeError(
       "busy",
-      `the image ${path} is attached to ${loop.path} by somebody else`,
+      `the image ${path} is attached to ${loop.path} in part, and not as a whole`,
       {
-        hint: `detach it with: losetup -d ${loop.path}`,
+        hint: `see what uses it (lsblk ${loop.path}), then detach it: losetup -d ${loop.path}`,
       },
     );
   }

@@ -25,8 +25,8 @@ export const stillInUse = (path: string, why: string, hint: string): VolumeError
   new VolumeError("busy", `${path} is still in use: ${why}`, { hint });
 
 /**
- * Throws when somebody else has a part of the volume that would not go with our mounts, or would be in their
- * way. Who only has a mount in use, the kernel knows better.
+ * Throws when a part of the volume is mounted elsewhere and would stay when our mounts go, or would be in their
+ * way. A mount that is only in use is left to the kernel, which refuses to unmount it.
  */
 export function assertNothingInTheWay(kernel: Kernel, subject: Subject): void {
   const { path, mounted, mounts, inside } = subject;

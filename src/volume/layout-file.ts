@@ -8,6 +8,7 @@ import { VolumeError } from "./error.ts";
 import { defaultNodeBytes, type Layout } from "./layout.ts";
 import { optionProblem, optionsConflict } from "./mount-options.ts";
 import { openWithoutLinks } from "./planted-links.ts";
+import { withoutProcOrSys } from "./proc-and-sys.ts";
 
 /** A table of a hundred subvolumes has 20 KiB. */
 const fileLimitBytes = 1024 * 1024;
@@ -223,9 +224,17 @@ export function parseLayout(text: string, path: string): Layout {
   };
 }
 
-/** Reads and checks the file of `--layout`. Throws `layout`. */
+function answersInTime(kernel: Kernel, path: string): boolean {
+  try {
+    return answers(kernel, path);
+  } catch (error) {
+    throw withoutProcOrSys(kernel, error) ?? error;
+  }
+}
+
+/** Reads and checks the file of `--layout`. Throws `layout`, or `unsupported` where there is no /proc. */
 export function readLayout(kernel: Kernel, path: string): Layout {
-  if (!answers(kernel, path))
+  if (!answersInTime(kernel, path))
     throw wrong(path, "does not answer: a daemon, a server or a disk is asked there");
   let bytes: Uint8Array;
   try {

@@ -127,8 +127,8 @@ export class MountJournal {
   }
 
   /**
-   * Unmounts what was mounted, and gives what would not go. What somebody has in use already is hidden from all
-   * others (MNT_DETACH), and `inUse` is told before, because then nobody can say any more who that is.
+   * Unmounts what was mounted, and gives what would not go. What is in use already is hidden from all
+   * other processes (MNT_DETACH), and `inUse` is told before, because afterwards the users cannot be found.
    */
   undo(
     inUse: (target: Target, mountId: number) => void = () => undefined,

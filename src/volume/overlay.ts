@@ -42,7 +42,7 @@ export const insideOf = (kernel: Kernel, mounts: readonly Mount[]): Inside => ({
 
 /**
  * The first of an overlay's layers that lies inside; null when none does. A name may lead there by links; one
- * that is not absolute was meant from a directory that nobody knows any more.
+ * that is not absolute was relative to a directory that is not recorded, so it is left out.
  */
 export function layerInside(kernel: Kernel, overlay: Mount, inside: Inside): string | null {
   const isBelow = (layer: string): boolean =>

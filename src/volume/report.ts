@@ -1,6 +1,7 @@
 import { Errno, SystemError } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { type ErrorCode, VolumeError } from "./error.ts";
+import { withoutProcOrSys } from "./proc-and-sys.ts";
 import type { Verdict } from "./verdict.ts";
 
 export type StepName =
@@ -154,7 +155,8 @@ export class Recorder {
 
   /** The current step failed. Anything but a VolumeError is a fault of the program: `internal`. */
   fail(error: unknown): void {
-    const known = asVolumeError(error, this.#current);
+    const missing = withoutProcOrSys(this.#kernel, error);
+    const known = missing ?? asVolumeError(error, this.#current);
     this.set(this.#current, { outcome: "failed", detail: known.message });
     this.#error = errorReport(known);
   }

@@ -24,9 +24,9 @@ import {
 import type { Holder } from "./holders.ts";
 
 /**
- * Looks for which somebody may have to be asked who never answers: the map of a process may be locked for good,
- * and a FUSE filesystem belongs to a daemon, both of which a user without any right can arrange. So a child of
- * this program looks, and is ended where it falls silent.
+ * Looks that may never end: the map of a process may be locked for good, and a FUSE filesystem belongs to a daemon
+ * that need not answer, both of which a user without any right can arrange. So a child of this program looks, and
+ * is ended when it does not answer in time.
  */
 
 /** With this word the program is started as the child. */

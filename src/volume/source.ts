@@ -1,7 +1,7 @@
 import { mountedDevices, mountedUuid } from "../btrfs/mounted.ts";
 import { devicePath } from "../linux/block-device.ts";
-import { Errno, isErrno, SystemError } from "../linux/errno.ts";
-import { isSysfsMounted, pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
+import { Errno, SystemError } from "../linux/errno.ts";
+import { pathOf, procPath, statFd, statOrNull, withFd } from "../linux/files.ts";
 import { isRegularFile, type Kernel } from "../linux/kernel.ts";
 import {
   deletedFileOf,
@@ -64,9 +64,9 @@ export class Source {
   /** null of an image. */
   readonly #choice: Choice | null;
   #device: OpenDevice | null;
-  /** This run attached the image to its loop device. */
   /** A loop device that this run attached, could not use, and could not detach. */
   #strayLoop: string | null = null;
+  /** This run attached the image to its loop device. */
   #hasAttached = false;
   #mountPath: string | null = null;
   #prepared = false;
@@ -525,23 +525,10 @@ const goneLoop = (loopPath: string, path: string): VolumeError =>
     hint: "run the command again",
   });
 
-/** Without sysfs nothing shows what a disk is called, is attached to, or is mounted as. */
-function openWithSysfs(context: Context): Source {
-  try {
-    return Source.open(context);
-  } catch (error) {
-    if (!isErrno(error, Errno.ENOENT) || isSysfsMounted(context.kernel)) throw error;
-    throw new VolumeError("unsupported", `/sys is not mounted: ${error.message}`, {
-      cause: error,
-      hint: "mount it first: mount -t sysfs sysfs /sys",
-    });
-  }
-}
-
 /** Opens the disk of an operation and puts it into the report. */
 export function openSource(context: Context): Source {
   assertOptions(context.options);
-  const source = openWithSysfs(context);
+  const source = Source.open(context);
   context.recorder.disk(source.path, source.bytesNow, source.asFound());
   return source;
 }

@@ -66,7 +66,7 @@ const bytesBeyondEnd = ({ usedBytes: filesystemBytes, deviceBytes }: CapacityFac
   atLeastZero(filesystemBytes - BigInt(deviceBytes));
 
 /**
- * A chunk lies beyond the end of the disk. Then nobody can say where the next write goes, and so that it will be kept.
+ * A chunk lies beyond the end of the disk. Then the next write may go there and be lost.
  */
 function reachesBeyondEnd(
   kernel: Kernel,

@@ -49,7 +49,7 @@ export function survey(context: Context, source: Source): Survey {
   return { verdict, action, places };
 }
 
-/** A filesystem that somebody has mounted is not ours to make subvolumes in. Of one that is up, the kernel tells later. */
+/** Refuses a mounted filesystem of several devices, before subvolumes are made in it. */
 export function assertOneDevice(kernel: Kernel, { path }: Source, uuid: string): void {
   const count = deviceCount(kernel, uuid);
   if (count > 1) throw severalDevices(path, count);

@@ -98,7 +98,7 @@ const likeliest = (mirrors: readonly Superblock[]): Superblock | undefined =>
 
 /**
  * The mirror that a wrong primary may be rebuilt from without asking; undefined if that is not clear. A
- * primary that is all zeros names nobody: a file on another filesystem can hold a whole Btrfs, block for
+ * primary that is all zeros names no filesystem: a file on another filesystem can hold a whole Btrfs, block for
  * block, with its mirror in the right place.
  */
 function trustedMirror(
@@ -154,7 +154,7 @@ function judgeReadable(disk: Disk, look: Look): Verdict {
     isAtEnd,
   });
 
-  // 3, 4, 5, 6: a good primary, unless something of somebody else's is in front of it or behind its end.
+  // 3, 4, 5, 6: a good primary, unless another format has its mark in front of it or behind its end.
   const inHead = foreignInHead(head);
   if (inHead !== null) return foreign(inHead);
   if (intact !== null) {
@@ -163,7 +163,7 @@ function judgeReadable(disk: Disk, look: Look): Verdict {
     return flawOf(intact, disk) ?? { kind: "btrfs", superblock: intact };
   }
 
-  // 3, 7, 8: what still says whose it is keeps its files' bytes from being taken for somebody's mark.
+  // 3, 7, 8: a superblock that still names its filesystem comes before marks that may be bytes of its files.
   const inBlock = foreignInBlock(head);
   if (inBlock !== null) return foreign(inBlock);
   const wiped = primary === null ? null : wipedOf(primary);

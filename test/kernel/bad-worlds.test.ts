@@ -56,7 +56,38 @@ describe("a root with nothing in it but the program", () => {
     expect(readdirSync(box.path("empty")).sort()).toEqual(["arcbox-agent", "disk"]);
     expect(fingerprint(image)).toBe(before);
   });
+
+  test.each([["layout"], ["volume plan"], ["volume up"]])(
+    "%s --layout=FILE says that there is no /proc",
+    (line) => {
+      const box = sandbox();
+      inEmptyRoot(box, "--version");
+      writeFileSync(box.path("empty", "x.json"), "{}");
+      const { exitCode, stderr } = inEmptyRoot(box, ...line.split(" "), "--layout=/x.json");
+      expect(stderr).toStartWith("arcbox-agent: unsupported: /proc is not mounted: ");
+      expect(stderr).toEndWith("  hint: mount it first: mount -t proc proc /proc\n");
+      expect(exitCode).toBe(9);
+    },
+  );
 });
+
+test.each([["plan"], ["up"], ["status"], ["down"]])(
+  "%s with /sys alone says that there is no /proc",
+  (action) => {
+    const box = sandbox();
+    const image = box.path("x.img");
+    const words = ["volume", action, "--image", image, "--root", box.root];
+    const { exitCode, stderr } = tryCommand(
+      ...["unshare", "--mount", "--propagation", "private", "sh", "-ec"],
+      'mount -t tmpfs none /proc; exec "$0" "$@"',
+      agentPath,
+      ...words,
+    );
+    expect(stderr).toStartWith("arcbox-agent: unsupported: /proc is not mounted: ");
+    expect(exitCode).toBe(9);
+    expect(existsSync(image)).toBeFalse();
+  },
+);
 
 test("a standard descriptor that is closed is never the disk's", () => {
   const box = sandbox();

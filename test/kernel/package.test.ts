@@ -41,12 +41,16 @@ test("the Debian package installs, enables nothing, and goes without a trace", (
      systemctl preset $unit
      systemctl is-enabled $unit || true
      bash -c '. /usr/share/bash-completion/completions/arcbox-agent'
+     (cd /usr/share/doc/arcbox-agent && echo layout* layouts/*)
      systemctl --quiet enable $unit
      dpkg --purge arcbox-agent
      files | diff /tmp/before - && echo no file is left`,
   );
   expect(said).toContain("\narcbox-agent ");
   expect(said.match(/^(disabled|enabled)$/gm)).toEqual(["disabled", "disabled"]);
+  expect(said).toContain(
+    "\nlayout.schema.json layouts layouts.md layouts/nerdctl.json layouts/podman.json\n",
+  );
   expect(said).toEndWith("\nno file is left\n");
 });
 

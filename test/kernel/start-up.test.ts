@@ -73,6 +73,7 @@ const boot = [
     "options",
     "ours",
     "places",
+    "proc-and-sys",
     "raw-place",
     "repair",
   ].map(inVolume),
