@@ -85,13 +85,19 @@ test("a disk is found by its UUID or its label beside one that does not answer",
   expect((await run).ms).toBeLessThan(LIMIT_MS);
 });
 
-test("what a disk does not take stops down before it unmounts anything", async () => {
-  const box = sandbox();
+/** A volume that is up, has something in memory, and whose disk takes nothing. */
+async function withSomethingUnwritten(box: Sandbox) {
   const { device } = await preparedDisk(box);
   await up(box, "--device", device);
   const slow = heldBack(box, device);
   slow.hold("write");
   writeFileSync(join(dockerOf(box), "unwritten"), randomBytes(MiB));
+  return { device, slow };
+}
+
+test("what a disk does not take stops down before it unmounts anything", async () => {
+  const box = sandbox();
+  const { device, slow } = await withSomethingUnwritten(box);
   const run = volume(box, "down", ["--device", device], { prefix: slow.prefix });
   const { message } = await fails(run, "unreadable");
   expect((await run).ms).toBeLessThan(LIMIT_MS);
@@ -106,11 +112,7 @@ test("what a disk does not take stops down before it unmounts anything", async (
 
 test("on a terminal down says what it waits for", async () => {
   const box = sandbox();
-  const { device } = await preparedDisk(box);
-  await up(box, "--device", device);
-  const slow = heldBack(box, device);
-  slow.hold("write");
-  writeFileSync(join(dockerOf(box), "unwritten"), randomBytes(MiB));
+  const { device, slow } = await withSomethingUnwritten(box);
   const args = ["volume", "down", "--root", box.root, "--device", device];
   const { stdout } = await agent(args, { prefix: [...slow.prefix, ...onTerminal(100)] });
   const [first] = withoutEscapes(stdout).split("\r\n");
