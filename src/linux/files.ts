@@ -138,7 +138,8 @@ export function readExactly(
   offsetBytes: number,
 ): boolean {
   for (let filled = 0; filled < buffer.length; ) {
-    const count = kernel.pread(fd, buffer.subarray(filled), offsetBytes + filled);
+    const rest = filled === 0 ? buffer : buffer.subarray(filled);
+    const count = kernel.pread(fd, rest, offsetBytes + filled);
     if (count === 0) return false;
     filled += count;
   }
