@@ -37,13 +37,17 @@ export async function volumeCommand(kernel: Kernel, argv: readonly string[]): Pr
   return action === "status" ? showStatus(kernel, command) : operate(kernel, action, command);
 }
 
-async function operate(kernel: Kernel, action: Operation, command: Command): Promise<number> {
-  const run = await operations[action]();
-  const isWatched = !command.json && isTerminal(kernel, 2);
-  const progress = (text: string): void => {
+/** Says on a terminal what a person waits for. */
+function progressFor(kernel: Kernel, { json: isJson }: Command): Progress {
+  const isWatched = !isJson && isTerminal(kernel, 2);
+  return (text) => {
     if (isWatched) mention(kernel, 2, `${printable(text)} …\n`);
   };
-  const report = run(kernel, command.options, progress);
+}
+
+async function operate(kernel: Kernel, action: Operation, command: Command): Promise<number> {
+  const run = await operations[action]();
+  const report = run(kernel, command.options, progressFor(kernel, command));
   if (command.json) tell(kernel, 1, json(report));
   else {
     tell(kernel, 1, reportText(action, report, paintFor(kernel, 1)));
@@ -66,7 +70,7 @@ const unlimitedColumns = 10_000;
 async function showStatus(kernel: Kernel, command: Command): Promise<number> {
   const { status } = await import("../volume/status.ts");
   const { checkStatusOf } = await import("../volume/problems.ts");
-  const answer = status(kernel, command.options);
+  const answer = status(kernel, command.options, progressFor(kernel, command));
   if (command.json) tell(kernel, 1, json(answer));
   else if (answer.error !== undefined) showError(kernel, answer.error);
   else {

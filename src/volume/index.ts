@@ -32,4 +32,4 @@ export const down = (options: VolumeOptions = {}): Report =>
 
 /** Looks at the volume, up or down. */
 export const status = (options: VolumeOptions = {}): Status =>
-  statuses.status(linuxKernel(), options);
+  statuses.status(linuxKernel(), options, silent);

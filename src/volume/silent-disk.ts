@@ -1,5 +1,6 @@
 import type { Kernel } from "../linux/kernel.ts";
 import type { DeviceSize } from "../linux/block-device.ts";
+import type { Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { answersInTime } from "./slow-look.ts";
 
@@ -22,16 +23,19 @@ function somePlace(sizeBytes: number): number {
   return Math.floor((Math.random() * sizeBytes) / largestPageBytes) * largestPageBytes;
 }
 
-/** Whether a disk answers a read within the time, if only that it cannot be read. */
+/** Whether a disk answers a read within the time, if only that it cannot be read. `onSlow` is told of a wait. */
 export function diskAnswers(
   kernel: Kernel,
   fd: number,
   sizeBytes: number,
   waitMs: number = answerMs,
+  onSlow: () => void = () => undefined,
 ): boolean {
   const place = somePlace(sizeBytes);
   // What cannot be read does not come either: the child tells one from the other.
-  return kernel.pageComes(fd, place, aloneMs) || answersInTime(kernel, fd, place, waitMs);
+  if (kernel.pageComes(fd, place, aloneMs)) return true;
+  onSlow();
+  return answersInTime(kernel, fd, place, waitMs);
 }
 
 export const silentHint =
@@ -40,10 +44,16 @@ export const silentHint =
 /** Throws `unreadable` for a disk that does not answer. */
 export function assertDiskAnswers(
   kernel: Kernel,
-  device: Pick<DeviceSize, "sizeBytes"> & { readonly path: string; readonly fd: number },
+  {
+    path,
+    fd,
+    sizeBytes,
+  }: Pick<DeviceSize, "sizeBytes"> & { readonly path: string; readonly fd: number },
+  progress: Progress,
 ): void {
-  if (diskAnswers(kernel, device.fd, device.sizeBytes)) return;
-  throw new VolumeError("unreadable", `${device.path} does not answer`, {
+  const onSlow = (): void => progress(`waiting for ${path} to answer`);
+  if (diskAnswers(kernel, fd, sizeBytes, answerMs, onSlow)) return;
+  throw new VolumeError("unreadable", `${path} does not answer`, {
     hint: silentHint,
   });
 }

@@ -100,7 +100,7 @@ export class Source {
       const waitMs = options.waitMs ?? defaultWaitMs;
       const device = openDevice(kernel, choice, waitMs, context);
       const source = new Source(kernel, null, device, choice);
-      return source.#checked(locking ? progress : null);
+      return source.#checked(progress, locking);
     }
     assertAnswers(kernel, options.image);
     const image = openImage(kernel, {
@@ -119,15 +119,15 @@ export class Source {
       source.close();
       throw error;
     }
-    return source.#checked(locking ? progress : null);
+    return source.#checked(progress, locking);
   }
 
-  /** Locks, where `progress` is told of it. What chose the disk is asked again of the one that is open. */
-  #checked(progress: Progress | null): this {
+  /** Locks, if that is meant. What chose the disk is asked again of the one that is open. */
+  #checked(progress: Progress, locking: boolean): this {
     if (this.#device === null) return this;
     try {
-      assertDiskAnswers(this.#kernel, this.#device);
-      if (progress !== null) {
+      assertDiskAnswers(this.#kernel, this.#device, progress);
+      if (locking) {
         lock(this.#kernel, this.#device.fd, this.#device.path, progress);
         // Whoever held the lock may have changed the size.
         this.#device = reopenDevice(this.#kernel, this.#device);

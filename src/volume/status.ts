@@ -4,7 +4,7 @@ import { Errno, isErrno } from "../linux/errno.ts";
 import type { Kernel } from "../linux/kernel.ts";
 import { isForcedReadOnly, isReadOnly, type Mount } from "../linux/mountinfo.ts";
 import { smallerDisk } from "./capacity.ts";
-import { type Context, closeAll, newContext } from "./context.ts";
+import { type Context, closeAll, newContext, type Progress } from "./context.ts";
 import { VolumeError } from "./error.ts";
 import { decideFilesystem } from "./filesystem.ts";
 import { keepersOf } from "./keepers.ts";
@@ -24,9 +24,9 @@ import { isOwnMount, mountAt, type Root, type Target } from "./targets.ts";
 import { uuidOnDisk } from "./uuid.ts";
 import { hasSeveralDevices, judge, type Verdict } from "./verdict.ts";
 
-/** Looks at the volume, up or down. Changes nothing and waits for nobody; never throws. */
-export function status(kernel: Kernel, options: VolumeOptions): Status {
-  const context = newContext(kernel, asItIs(options), false, () => undefined, false);
+/** Looks at the volume, up or down. Changes nothing and waits for no lock and no disk to come; never throws. */
+export function status(kernel: Kernel, options: VolumeOptions, progress: Progress): Status {
+  const context = newContext(kernel, asItIs(options), false, progress, false);
   let source: Source | null = null;
   try {
     const found = findSource(context);

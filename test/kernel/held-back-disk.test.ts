@@ -110,6 +110,22 @@ test("what a disk does not take stops down before it unmounts anything", async (
   expect(JSON.stringify(report.steps)).toContain("clean");
 });
 
+test.each(["plan", "up", "status", "down"])(
+  "on a terminal %s says that it waits for an answer",
+  async (name) => {
+    const box = sandbox();
+    const { device } = box.disk(300 * MiB);
+    const slow = heldBack(box, device);
+    slow.hold("read");
+    const args = ["volume", name, "--root", box.root, "--device", device];
+    const { stdout } = await agent(args, { prefix: [...slow.prefix, ...onTerminal(100)] });
+    const [first] = withoutEscapes(stdout).split("\r\n");
+    expect(first).toBe(`waiting for ${device} to answer …`);
+    slow.release();
+    await slow.emptied();
+  },
+);
+
 test("on a terminal down says what it waits for", async () => {
   const box = sandbox();
   const { device, slow } = await withSomethingUnwritten(box);

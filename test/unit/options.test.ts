@@ -46,7 +46,7 @@ const named = wrong.filter(
 
 test.each(named)("%s is wrong usage of status and down too", (_, options) => {
   expect(down(kernel, options, silent).error?.code).toBe("usage");
-  expect(status(kernel, options).error?.code).toBe("usage");
+  expect(status(kernel, options, silent).error?.code).toBe("usage");
 });
 
 test("an option that is undefined is one that was not given", () => {
