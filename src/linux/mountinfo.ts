@@ -38,7 +38,10 @@ const newline = 0x0a;
 const numberIn = (field: string): number => (/^\d+$/.test(field) ? Number(field) : Number.NaN);
 
 /** What is between the commas; split before it is decoded, because an escaped comma is part of a name. */
-const list = (field: string): string[] => field.split(",").map(unescaped);
+const list = (field: string): string[] => {
+  const items = field.split(",");
+  return field.includes("\\") ? items.map(unescaped) : items;
+};
 
 /** How many fields stand before the tags, and which. */
 const at = { id: 0, parentId: 1, device: 2, root: 3, path: 4, options: 5, tags: 6 } as const;
@@ -51,17 +54,18 @@ export class MountLine {
   #fields: readonly string[] = [];
   /** Index of the field "-", which ends the tags. */
   #dash = 0;
+  #isWhole = false;
 
   /** From here on it is this line. */
   moveTo(line: string): this {
     this.#fields = line.split(" ");
     this.#dash = this.#fields.indexOf("-", at.tags);
+    this.#isWhole = this.#dash > 0 && this.#fields.length > this.#dash + 2;
     return this;
   }
 
   #field(index: number): string {
-    const isWhole = this.#dash > 0 && this.#fields.length > this.#dash + 2;
-    return isWhole ? (this.#fields[index] ?? "") : this.#fail();
+    return this.#isWhole ? (this.#fields[index] ?? "") : this.#fail();
   }
 
   #number(index: number): number {
@@ -95,8 +99,11 @@ export class MountLine {
 
   /** The number behind a tag such as "shared:"; null when it is not there. */
   #tag(name: string): number | null {
-    const tag = this.#fields.slice(at.tags, this.#dash).find((field) => field.startsWith(name));
-    return tag === undefined ? null : Number(tag.slice(name.length));
+    for (let i: number = at.tags; i < this.#dash; i++) {
+      const field = this.#fields[i] ?? "";
+      if (field.startsWith(name)) return Number(field.slice(name.length));
+    }
+    return null;
   }
 
   /** All of it, to keep. */
