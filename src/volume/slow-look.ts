@@ -13,6 +13,7 @@ import {
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
+  O_RDWR,
 } from "../linux/kernel.ts";
 import {
   namesOrNone,
@@ -21,6 +22,7 @@ import {
   processText,
   threadFolders,
 } from "../linux/processes.ts";
+import { utf8 } from "../linux/text.ts";
 import type { Holder } from "./holders.ts";
 
 /**
@@ -141,6 +143,15 @@ export function followSlowly(kernel: Kernel, path: string, waitMs: number): numb
   return answer === "" ? null : Number(answer);
 }
 
+/** As /proc/self/exe was started the child is "exe"; who is told that it has a disk open is to know it. */
+function nameOurselves(kernel: Kernel): void {
+  ask(() =>
+    withFd(kernel, kernel.open("/proc/self/comm", O_RDWR), (fd) =>
+      kernel.write(fd, utf8("arcbox-agent")),
+    ),
+  );
+}
+
 /**
  * The child's part. It says before each process that it is asked, because that may be the last thing that it says,
  * and then whether it was found.
@@ -150,6 +161,7 @@ export function tellSlowLook(
   [kind = "", what = "", ...more]: readonly string[],
   tell: (line: string) => void,
 ): void {
+  nameOurselves(kernel);
   if (kind === way) {
     const id = ask(() => withFd(kernel, kernel.open(what, O_PATH), (fd) => mountIdOf(kernel, fd)));
     tell(`${id ?? ""}\n`);

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -104,6 +105,10 @@ test("what a disk does not take stops down before it unmounts anything", async (
   expect(message).toContain("does not answer");
   expect(message).toContain("nothing was unmounted");
   expectMounted(box.root);
+  // The child that writes down what is in memory goes on, and is known for what it is.
+  const processes = execFileSync("ps", ["-eo", "comm=,args="]).toString().split("\n");
+  const [child] = processes.filter((line) => line.endsWith("/proc/self/exe look sync"));
+  expect(child).toStartWith("arcbox-agent ");
   slow.release();
   await slow.emptied();
   const report = await down(box, "--device", device);
