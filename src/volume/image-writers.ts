@@ -1,4 +1,3 @@
-import { Deadline } from "../linux/deadline.ts";
 import { readTextOrNull, statFd } from "../linux/files.ts";
 import { type FileStatus, isBlockDevice, type Kernel } from "../linux/kernel.ts";
 import { isOpenForWriting } from "../linux/leases.ts";
@@ -13,6 +12,7 @@ import {
   openerOf,
   openerOfAny,
   type OpenFileTest,
+  stillThere,
   unseen,
 } from "./openers.ts";
 
@@ -43,9 +43,6 @@ export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
   throw writtenTo(path, seen ?? unseen);
 }
 
-const momentMs = 500;
-const pauseMs = 50;
-
 /** The same of a block device ("vdb") and what shows bytes of it too, and of the file behind it, where it has one. */
 export function assertNoDiskWriter(
   kernel: Kernel,
@@ -60,14 +57,9 @@ export function assertNoDiskWriter(
     isBlockDevice(status)
       ? nodes.has(status.nodeDevice)
       : file !== null && status.inode === file.inode && status.device === file.device;
-  // Tools open a disk for a moment, only to ask for its size: who writes to it has it longer.
-  const until = new Deadline(kernel, momentMs);
-  for (;;) {
-    const seen = openerOfAny(kernel, isPartOfIt, isForWriting);
-    if (seen === null) return;
-    if (until.isOver) throw writtenTo(path, seen);
-    kernel.waitReadable([], pauseMs);
-  }
+  const look = (): Opener | null => openerOfAny(kernel, isPartOfIt, isForWriting);
+  const seen = stillThere(kernel, look, () => false);
+  if (seen !== null) throw writtenTo(path, seen);
 }
 
 function writtenTo(path: string, { text, pid }: Opener): VolumeError {

@@ -39,6 +39,27 @@ export function openerText(kernel: Kernel, pid: string): string {
   return `${processText(kernel, pid)}${whose}`;
 }
 
+/** So long is waited for what is about to go, and so often it is looked at. */
+const momentMs = 500;
+const pauseMs = 50;
+
+/**
+ * Looks again for a moment, unless it is sure: a tool opens a disk only to ask for its size, and the kernel lets go of
+ * the locks of a process that has ended only when its last request to a disk has. null when nothing is there any more.
+ */
+export function stillThere(
+  kernel: Kernel,
+  look: () => Opener | null,
+  isSure: (opener: Opener) => boolean,
+): Opener | null {
+  const until = new Deadline(kernel, momentMs);
+  for (;;) {
+    const found = look();
+    if (found === null || isSure(found) || until.isOver) return found;
+    kernel.waitReadable([], pauseMs);
+  }
+}
+
 const lookMs = 1500;
 
 /** The first process that has a file open in such a way, ourselves last; null when none can be seen. */

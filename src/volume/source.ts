@@ -11,6 +11,7 @@ import {
   showsWhole,
   withBackingFile,
 } from "../linux/loop.ts";
+import { ownProcessId } from "../linux/processes.ts";
 import { deletedFileBelow, sameBytes } from "../linux/place.ts";
 import { assertAnswers } from "./answering.ts";
 import type { Context, Progress } from "./context.ts";
@@ -45,7 +46,7 @@ import { assertNoDiskWriter, assertNoWriter } from "./image-writers.ts";
 import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { loopDisk } from "./loop-disk.ts";
-import type { Opener } from "./openers.ts";
+import { type Opener, stillThere, unseen } from "./openers.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import { assertDiskAnswers } from "./silent-disk.ts";
@@ -148,10 +149,13 @@ export class Source {
 
   /** Throws `busy` when somebody else has locked the disk, or the image that it is. */
   assertUnlocked(): void {
-    const who = this.lockedBy();
+    const self = ownProcessId(this.#kernel);
+    // Where only we are found to have it open with a lock, the one whose lock it is has ended, or cannot be seen.
+    const isOther = ({ pid }: Opener): boolean => pid !== null && pid !== self;
+    const who = stillThere(this.#kernel, () => this.lockedBy(), isOther);
     if (who === null) return;
     const { mode } = statFd(this.#kernel, this.#image?.fd ?? this.device.fd);
-    throw lockedError(this.#image?.path ?? this.path, who, mode);
+    throw lockedError(this.#image?.path ?? this.path, isOther(who) ? who : unseen, mode);
   }
 
   /** Throws `busy` while somebody writes to an image that is about to be attached. */

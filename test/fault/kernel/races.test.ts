@@ -76,7 +76,7 @@ test(
     const place = box.folder("elsewhere");
     const stop = await always(
       box,
-      `mount '${disk.device}' '${place}' || continue; echo $n > '${place}/file'; sync '${place}/file'; umount '${place}'`,
+      `mount '${disk.device}' '${place}' || continue; echo $n > '${place}/file'; sync '${place}/file'; until umount '${place}'; do :; done`,
     );
     const seen = new Map<string, number>();
     for (let round = 0; round < ROUNDS; round += 1) {

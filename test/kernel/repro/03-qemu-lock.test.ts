@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { closeSync, existsSync, openSync, readFileSync, statSync } from "node:fs";
 import { agent, down, fails, plan, succeeds, up, volume } from "../../kit/agent.ts";
 import { command, tryCommand } from "../../kit/command.ts";
+import { compiled } from "../../kit/compiled.ts";
 import { fingerprint, GiB } from "../../kit/image.ts";
 import { type LockKind, lockBytes } from "../../kit/libc.ts";
 import { attachedLoops } from "../../kit/loops.ts";
@@ -85,6 +86,15 @@ test.each([
   await end();
   expect((await up(box, "--image", image, "--size", "2G")).bytes).toBe(2 * GiB);
   expect(markerIsThere(box)).toBeTrue();
+});
+
+test("a lock that nobody is seen to have is waited for a moment, for its owner may have ended", async () => {
+  const box = sandbox();
+  const image = await preparedImage(box);
+  await box.spawnUntilReady([compiled(box, "hold"), "passing-lock", image]);
+  await up(box, "--image", image);
+  expect(markerIsThere(box)).toBeTrue();
+  await down(box, "--image", image);
 });
 
 test("a blank image that a virtual machine has open is not formatted", async () => {
