@@ -1,3 +1,4 @@
+import { signals } from "./calls/signals.ts";
 import { Errno, SystemError } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -6,8 +7,6 @@ const F_SETSIG = 10;
 const F_SETLEASE = 1024;
 const F_RDLCK = 0;
 const F_UNLCK = 2;
-/** asm-generic/signal.h; without a handler it does nothing. */
-const SIGURG = 23;
 
 /**
  * Whether anybody has a file open for writing, mapped into memory too, as the kernel counts it: it gives a lease
@@ -17,8 +16,8 @@ const SIGURG = 23;
 export function isOpenForWriting(kernel: Kernel, fd: number): boolean {
   try {
     // Who opens it in the moment until the lease is given back sends a signal, SIGIO unless told otherwise, which would
-    // end the program.
-    kernel.fcntl(fd, F_SETSIG, SIGURG);
+    // end the program; this one does nothing without a handler.
+    kernel.fcntl(fd, F_SETSIG, signals.SIGURG);
     kernel.fcntl(fd, F_SETLEASE, F_RDLCK);
     kernel.fcntl(fd, F_SETLEASE, F_UNLCK);
     return false;

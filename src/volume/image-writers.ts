@@ -2,12 +2,12 @@ import { readTextOrNull, statFd } from "../linux/files.ts";
 import { type FileStatus, isBlockDevice, type Kernel } from "../linux/kernel.ts";
 import { isOpenForWriting } from "../linux/leases.ts";
 import { overlapsOf } from "../linux/place.ts";
-import { ownProcessId } from "../linux/processes.ts";
 import type { OpenDevice } from "./device.ts";
 import { VolumeError } from "./error.ts";
 import { assertNoSwap } from "./in-use.ts";
 import {
   isForWriting,
+  isOther,
   type Opener,
   openerOf,
   openerOfAny,
@@ -36,7 +36,7 @@ export function assertNoWriter(kernel: Kernel, fd: number, path: string): void {
   const file = statFd(kernel, fd);
   const seen = openerOf(kernel, file, (info) => isForWriting(info) && !isDeclaredReader(info));
   if (seen === null && openerOf(kernel, file, isDeclaredReader) !== null) return;
-  const isSure = seen !== null && seen.pid !== ownProcessId(kernel);
+  const isSure = seen !== null && isOther(kernel, seen);
   if (!isSure && remote.includes(kernel.fstatfs(fd).magic)) return;
   // The kernel itself has open what it swaps to.
   assertNoSwap(kernel, path, file);
@@ -58,7 +58,7 @@ export function assertNoDiskWriter(
       ? nodes.has(status.nodeDevice)
       : file !== null && status.inode === file.inode && status.device === file.device;
   const look = (): Opener | null => openerOfAny(kernel, isPartOfIt, isForWriting);
-  const seen = stillThere(kernel, look, () => false);
+  const seen = stillThere(kernel, look);
   if (seen !== null) throw writtenTo(path, seen);
 }
 

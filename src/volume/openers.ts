@@ -19,6 +19,10 @@ export interface Opener {
   readonly text: string;
 }
 
+/** It can be seen, and is not this program: an open file of our own tells of nobody. */
+export const isOther = (kernel: Kernel, { pid }: Opener): boolean =>
+  pid !== null && pid !== ownProcessId(kernel);
+
 export const unseen: Opener = { pid: null, text: "another program" };
 
 /** proc_pid_fdinfo(5): what /proc says of one open file of a process. */
@@ -50,7 +54,7 @@ const pauseMs = 50;
 export function stillThere(
   kernel: Kernel,
   look: () => Opener | null,
-  isSure: (opener: Opener) => boolean,
+  isSure: (opener: Opener) => boolean = () => false,
 ): Opener | null {
   const until = new Deadline(kernel, momentMs);
   for (;;) {

@@ -11,7 +11,6 @@ import {
   showsWhole,
   withBackingFile,
 } from "../linux/loop.ts";
-import { ownProcessId } from "../linux/processes.ts";
 import { deletedFileBelow, sameBytes } from "../linux/place.ts";
 import { assertAnswers } from "./answering.ts";
 import type { Context, Progress } from "./context.ts";
@@ -46,7 +45,7 @@ import { assertNoDiskWriter, assertNoWriter } from "./image-writers.ts";
 import { assertNoOtherUse, assertNoSwap } from "./in-use.ts";
 import { lock, lockHolder } from "./lock.ts";
 import { loopDisk } from "./loop-disk.ts";
-import { type Opener, stillThere, unseen } from "./openers.ts";
+import { isOther, type Opener, stillThere, unseen } from "./openers.ts";
 import { assertOptions, defaultImageBytes, defaultWaitMs } from "./options.ts";
 import type { StepResult } from "./report.ts";
 import { assertDiskAnswers } from "./silent-disk.ts";
@@ -149,13 +148,12 @@ export class Source {
 
   /** Throws `busy` when somebody else has locked the disk, or the image that it is. */
   assertUnlocked(): void {
-    const self = ownProcessId(this.#kernel);
     // Where only we are found to have it open with a lock, the one whose lock it is has ended, or cannot be seen.
-    const isOther = ({ pid }: Opener): boolean => pid !== null && pid !== self;
-    const who = stillThere(this.#kernel, () => this.lockedBy(), isOther);
+    const isSeen = (opener: Opener): boolean => isOther(this.#kernel, opener);
+    const who = stillThere(this.#kernel, () => this.lockedBy(), isSeen);
     if (who === null) return;
     const { mode } = statFd(this.#kernel, this.#image?.fd ?? this.device.fd);
-    throw lockedError(this.#image?.path ?? this.path, isOther(who) ? who : unseen, mode);
+    throw lockedError(this.#image?.path ?? this.path, isSeen(who) ? who : unseen, mode);
   }
 
   /** Throws `busy` while somebody writes to an image that is about to be attached. */
